@@ -1,0 +1,177 @@
+"""People and their meshes: the same seed gives the same person, people differ, surfaces are closed and face outward."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from simulator.head import EAR, FACE, LONG_HAIR, NECK, TORSO, Expression, HeadMesh, Identity, build_head
+from simulator.identity import BEARD_STYLES, HAIR_STYLES
+from simulator.population import MONK_ALBEDO
+
+SUBJECTS = (0, 3, 8, 16)
+MANY = range(400)
+
+
+@pytest.fixture(scope="module")
+def meshes() -> dict[int, HeadMesh]:
+    return {subject: build_head(Identity.draw(subject)) for subject in SUBJECTS}
+
+
+def face_vertex(mesh: HeadMesh, x: float, y: float) -> int:
+    """Index of the vertex of the face's front nearest to canonical (x, y)."""
+    front = (mesh.part == FACE) & (mesh.canonical[:, 2] > 0.0)
+    distance = np.hypot(mesh.canonical[:, 0] - x, mesh.canonical[:, 1] - y)
+    return int(np.argmin(np.where(front, distance, np.inf)))
+
+
+def test_a_subject_is_the_same_person_every_time() -> None:
+    first, second = Identity.draw(7), Identity.draw(7)
+    assert first == second and hash(first) == hash(second)
+    for one, other in zip(vars(build_head(first)).values(), vars(build_head(second)).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_drawing_a_person_leaves_other_random_numbers_alone() -> None:
+    np.random.seed(1)  # noqa: NPY002 (the global state is what must stay untouched)
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    Identity.draw(5)
+    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+
+
+def test_people_differ_in_shape_by_millimetres() -> None:
+    places = [(0.0, -1.2), (3.15, 2.6), (-3.15, 2.6), (0.0, -4.3), (0.0, -8.0), (5.0, -3.0), (0.0, 6.0)]
+    faces = []
+    for subject in range(12):
+        mesh = build_head(Identity.draw(subject))
+        faces.append(mesh.vertices_cm[[face_vertex(mesh, *place) for place in places]])
+    for first in range(12):
+        for second in range(first):
+            assert np.abs(faces[first] - faces[second]).max() > 0.2
+
+
+def test_skin_tones_cover_monks_ten_steps_evenly() -> None:
+    counts = Counter(Identity.draw(subject).skin_tone for subject in MANY)
+    assert sorted(counts) == list(range(1, 11))
+    assert min(counts.values()) > 0.5 * len(MANY) / 10
+
+
+def test_deeper_tones_reflect_less_in_every_channel_and_red_most() -> None:
+    table = np.array(MONK_ALBEDO)
+    assert (np.diff(table, axis=0) < 0).all()
+    assert (np.diff(table, axis=1) < 0).all()
+    for subject in MANY:
+        skin = Identity.draw(subject).skin
+        assert skin.albedo[0] == pytest.approx(MONK_ALBEDO[skin.tone - 1][0], rel=0.35)
+
+
+def test_every_hair_and_beard_style_occurs() -> None:
+    hair = [Identity.draw(subject).hair for subject in MANY]
+    assert {style.style for style in hair} == set(HAIR_STYLES)
+    assert {style.beard for style in hair} == set(BEARD_STYLES)
+
+
+def test_mesh_arrays_fit_together(meshes: dict[int, HeadMesh]) -> None:
+    for mesh in meshes.values():
+        count = len(mesh.vertices_cm)
+        assert mesh.vertices_cm.shape == mesh.normals.shape == mesh.canonical.shape == (count, 3)
+        assert mesh.part.shape == mesh.hair.shape == (count,)
+        assert mesh.triangles.dtype == np.int32 and mesh.triangles.min() >= 0 and mesh.triangles.max() < count
+        for array in (mesh.vertices_cm, mesh.normals, mesh.canonical, mesh.part, mesh.hair):
+            assert array.dtype == np.float32 and np.isfinite(array).all()
+        assert mesh.hair.min() >= 0.0 and mesh.hair.max() <= 1.0
+        assert set(np.unique(mesh.part)) <= {FACE, EAR, NECK, TORSO, LONG_HAIR}
+        np.testing.assert_allclose(np.linalg.norm(mesh.normals, axis=1), 1.0, atol=1e-4)
+        assert len(mesh.triangles) < 90_000
+
+
+def test_the_head_is_one_closed_surface(meshes: dict[int, HeadMesh]) -> None:
+    # Weld vertices that coincide; then every edge must belong to exactly two triangles, once in each direction.
+    for mesh in meshes.values():
+        head = mesh.triangles[(mesh.part[mesh.triangles] == FACE).all(1)]
+        _, welded = np.unique(np.round(mesh.vertices_cm * 2000.0).astype(np.int64), axis=0, return_inverse=True)
+        corners = welded.ravel()[head]
+        real = (corners != np.roll(corners, 1, axis=1)).all(1)
+        edges = np.concatenate([corners[real][:, [0, 1]], corners[real][:, [1, 2]], corners[real][:, [2, 0]]])
+        forward = Counter(map(tuple, edges.tolist()))
+        unmatched = sum(forward[edge] != forward[edge[::-1]] for edge in forward)
+        assert unmatched == 0
+
+
+@pytest.mark.parametrize("part", [FACE, EAR, NECK, TORSO, LONG_HAIR])
+def test_normals_point_outward(meshes: dict[int, HeadMesh], part: int) -> None:
+    seen = 0
+    for mesh in meshes.values():
+        for side in (-1.0, 1.0) if part == EAR else (0.0,):
+            at = (mesh.part == part) & ((np.sign(mesh.vertices_cm[:, 0]) == side) | (side == 0.0))
+            if not at.any():
+                continue
+            seen += 1
+            outward = mesh.vertices_cm[at] - (mesh.vertices_cm[at].mean(0) if part in (FACE, EAR) else (0.0, 0.0, -4.0))
+            outward[:, 1] *= part in (FACE, EAR)
+            # A cupped ear looks back at its own middle in places; everything else is close to convex.
+            assert ((mesh.normals[at] * outward).sum(1) > 0).mean() > (0.7 if part == EAR else 0.95)
+    assert seen > 0
+
+
+def test_normals_agree_with_the_triangles(meshes: dict[int, HeadMesh]) -> None:
+    for mesh in meshes.values():
+        a, b, c = (mesh.vertices_cm[mesh.triangles[:, corner]] for corner in range(3))
+        faces = np.cross(b - a, c - a)
+        size = np.linalg.norm(faces, axis=1)
+        real = size > 1e-4
+        agreement = (faces[real] * mesh.normals[mesh.triangles[real, 0]]).sum(1) / size[real]
+        assert (agreement > 0).mean() > 0.98
+
+
+def test_the_face_looks_at_the_camera_and_the_nose_stands_out(meshes: dict[int, HeadMesh]) -> None:
+    for subject, mesh in meshes.items():
+        identity = Identity.draw(subject)
+        tip = mesh.vertices_cm[face_vertex(mesh, 0.0, identity.nose.base_y)]
+        eye = mesh.vertices_cm[face_vertex(mesh, identity.eyes.x, identity.eyes.y)]
+        ear_side = mesh.vertices_cm[mesh.part == FACE][:, 2].min()
+        assert tip[2] > eye[2] + 1.5 > ear_side + 8.0
+        for x, y in ((0.0, 6.0), (4.0, -1.5), (-4.0, -1.5), (0.0, -7.6)):
+            assert mesh.normals[face_vertex(mesh, x, y)][2] > 0.4
+
+
+def test_ears_are_hidden_under_hanging_hair_only(meshes: dict[int, HeadMesh]) -> None:
+    for mesh in meshes.values():
+        assert (mesh.part == EAR).any() != (mesh.part == LONG_HAIR).any()
+
+
+def test_a_neutral_expression_is_no_expression() -> None:
+    identity = Identity.draw(2)
+    np.testing.assert_array_equal(build_head(identity).vertices_cm, build_head(identity, Expression()).vertices_cm)
+
+
+def test_an_open_mouth_lowers_the_chin_and_not_the_brow() -> None:
+    identity = Identity.draw(2)
+    shut, opened = build_head(identity), build_head(identity, Expression(mouth_open=1.0))
+    moved = opened.vertices_cm - shut.vertices_cm
+    assert moved[face_vertex(shut, 0.0, -7.8)][1] < -0.8
+    assert np.abs(moved[face_vertex(shut, 2.0, 5.0)]).max() < 1e-5
+    above, below = (face_vertex(shut, 0.0, identity.mouth.y + offset) for offset in (0.15, -0.15))
+    gap = [mesh.vertices_cm[above, 1] - mesh.vertices_cm[below, 1] for mesh in (shut, opened)]
+    assert gap[1] > gap[0] + 1.0
+
+
+def test_a_smile_widens_and_lifts_the_mouth() -> None:
+    identity = Identity.draw(4)
+    neutral, smiling = build_head(identity), build_head(identity, Expression(smile=1.0))
+    for side in (-1.0, 1.0):
+        corner = face_vertex(neutral, side * identity.mouth.half_width, identity.mouth.y)
+        moved = smiling.vertices_cm[corner] - neutral.vertices_cm[corner]
+        assert side * moved[0] > 0.2 and moved[1] > 0.2
+
+
+def test_a_blink_draws_the_lid_over_the_eye_and_changes_nothing_else() -> None:
+    identity = Identity.draw(4)
+    open_eyes, shut = build_head(identity), build_head(identity, Expression(blink=1.0))
+    at = face_vertex(open_eyes, identity.eyes.x, identity.eyes.y)
+    assert shut.canonical[at, 1] - identity.eyes.y > identity.eyes.opening - 0.05  # lid skin, above the open lid's edge
+    far = np.abs(open_eyes.canonical[:, 1] - identity.eyes.y) > 2.0
+    np.testing.assert_array_equal(open_eyes.canonical[far], shut.canonical[far])
+    np.testing.assert_array_equal(open_eyes.vertices_cm[far], shut.vertices_cm[far])
