@@ -1,0 +1,287 @@
+"""From prepared stores to batches: which captures are used, in what order, and as what tensors.
+
+Batches are made by `sdk_reference.preprocess.aligned_to_input`, the function that the phone side runs, so that training
+cannot drift from it. Live captures and attacks are drawn equally often, and so are the species among the attacks.
+Everything random follows from (seed, epoch, place in the epoch): a training taken up again draws the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sdk_reference.preprocess import PreprocessSettings, aligned_to_input
+from sdk_reference.quality import Quality, QualityLimits, failures
+from training.augment import AugmentSettings, augment
+from training.dataset_folder import read_dataset_record
+from training.depth_labels import area_average
+from training.losses import LIVE_SPECIES
+from training.network import DOWNSAMPLING, TYPES
+from training.splits import SPLITS, require_both_classes, require_disjoint, split_of
+from training.store import AlignedStore, StoredCapture
+
+Draw = tuple[int, int]
+"""(number of the draw since the training began, or −1 for no augmentation; position in the list of examples)."""
+NO_AUGMENTATION_DRAW = -1
+
+
+@dataclass(frozen=True)
+class Example:
+    """A capture that can be scored."""
+
+    store: int
+    """Which store it lies in."""
+    record: StoredCapture
+    failures: tuple[str, ...]
+    """Codes of the quality limits that it misses; a phone asks for another capture then."""
+
+    @property
+    def species_index(self) -> int:
+        """0 print, 1 replay, 2 mask, −1 live."""
+        species = self.record.species
+        return LIVE_SPECIES if species == "live" else TYPES.index(species)
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """All captures of all data sets, by split."""
+
+    stores: tuple[AlignedStore, ...]
+    limits: QualityLimits
+    by_split: dict[str, tuple[Example, ...]]
+    """`train`, `val`, `test` → captures with an aligned face, those that miss a quality limit included."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any capture was simulated."""
+        return any(store.simulated for store in self.stores)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the bytes of all captures."""
+        return hashlib.sha256("\n".join(store.sha256 for store in self.stores).encode()).hexdigest()
+
+    def usable(self, split: str) -> tuple[Example, ...]:
+        """Return the captures of a split that a phone would judge."""
+        return tuple(example for example in self.by_split[split] if not example.failures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a run records about its data."""
+        records = [record for store in self.stores for record in store.records]
+        return {
+            "sha256": self.sha256,
+            "captures": len(records),
+            "subjects": len({record.subject for record in records}),
+            "simulated": self.simulated,
+            "folders": [_describe_folder(store) for store in self.stores],
+            "refused": dict(sorted(Counter(code for _, _, code in self.refused_captures()).items())),
+            "splits": {split: self._describe(split) for split in SPLITS},
+        }
+
+    def refused_captures(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (split, species, code) of each capture without a usable face or beyond a limit; one reason each."""
+        for store in self.stores:
+            for record in store.records:
+                if record.refused is not None:
+                    yield split_of(record.subject), record.species, record.refused["code"]
+        for split in SPLITS:
+            for example in self.by_split[split]:
+                if example.failures:
+                    yield split, example.record.species, example.failures[0]
+
+    def _describe(self, split: str) -> dict[str, Any]:
+        usable = self.usable(split)
+        return {
+            "captures": len(usable),
+            "subjects": len({example.record.subject for example in usable}),
+            "species": dict(sorted(Counter(example.record.species for example in usable).items())),
+        }
+
+
+def _describe_folder(store: AlignedStore) -> dict[str, Any]:
+    """Return a data set's name, hash and size, and for simulated ones what makes the same captures again."""
+    folder = store.folder.resolve().parent
+    record = read_dataset_record(folder) or {}
+    return {
+        "name": folder.name,
+        "sha256": store.sha256,
+        "captures": len(store.records),
+        "simulation": record.get("settings"),
+        "simulator_sha256": record.get("simulator_sha256"),
+    }
+
+
+def join_stores(stores: Sequence[AlignedStore], limits: QualityLimits) -> PreparedData:
+    """Put the captures of all stores into splits; subjects are in one split each."""
+    by_split: dict[str, list[Example]] = {split: [] for split in SPLITS}
+    for number, store in enumerate(stores):
+        for record in store.usable:
+            by_split[split_of(record.subject)].append(Example(number, record, missed_limits(record, limits)))
+    require_disjoint({split: [e.record.subject for e in examples] for split, examples in by_split.items()})
+    return PreparedData(tuple(stores), limits, {split: tuple(examples) for split, examples in by_split.items()})
+
+
+def missed_limits(record: StoredCapture, limits: QualityLimits) -> tuple[str, ...]:
+    """Return the codes of the quality limits that a capture misses."""
+    if record.quality is None:
+        return ()
+    return tuple(failure.code for failure in failures(Quality(**record.quality), limits))
+
+
+class CaptureDataset(Dataset[dict[str, Any]]):
+    """Captures as the tensors of one training example each."""
+
+    def __init__(
+        self,
+        stores: Sequence[AlignedStore],
+        examples: Sequence[Example],
+        preprocess: PreprocessSettings,
+        augmentation: AugmentSettings,
+        seed: int,
+    ) -> None:
+        self.stores = tuple(stores)
+        self.examples = tuple(examples)
+        self.preprocess = preprocess
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        """Return input (N,3,S,S), depth (S/4,S/4), response (N,3), all float32, live and species (int)."""
+        number, position = draw
+        example = self.examples[position]
+        aligned, depth = self.arrays(position)
+        if number != NO_AUGMENTATION_DRAW:
+            rng = np.random.default_rng([self.seed, number, position])
+            aligned, depth = augment(aligned, depth, self.augmentation, rng)
+        return {
+            "input": torch.from_numpy(aligned_to_input(aligned, self.preprocess)),
+            "depth": torch.from_numpy(area_average(depth, self.preprocess.input_size // DOWNSAMPLING)),
+            "response": torch.tensor(example.record.response, dtype=torch.float32),
+            "live": int(example.species_index == LIVE_SPECIES),
+            "species": example.species_index,
+        }
+
+    def arrays(self, position: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Return the aligned frames (N0,3,256,256) uint8 and the depth label (64,64) float32 of an example."""
+        example = self.examples[position]
+        store, row = self.stores[example.store], example.record.row
+        return np.array(store.aligned[row]), np.asarray(store.depth[row], np.float32)
+
+
+class BalancedSampler(Sampler[Draw]):
+    """Draws as many captures as there are, half of them live, the other half shared equally among the species there.
+
+    Within a species every capture comes once before any comes again.
+    """
+
+    def __init__(self, species: Sequence[str], seed: int) -> None:
+        self.seed = seed
+        self.epoch = 0
+        self._count = len(species)
+        names = np.asarray(species)
+        self._positions = {str(name): np.flatnonzero(names == name) for name in sorted(set(species))}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Draw]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        drawn = np.concatenate([_rounds(self._positions[name], n, rng) for name, n in self.quotas().items()])
+        first = self.epoch * self._count
+        for place, position in enumerate(rng.permutation(drawn)):
+            yield first + place, int(position)
+
+    def quotas(self) -> dict[str, int]:
+        """Return how many captures of each species an epoch draws; they add up to its length."""
+        attacks = [name for name in self._positions if name != "live"]
+        n_spoof = self._count // 2 if "live" in self._positions else self._count
+        quotas = {
+            name: n_spoof * (k + 1) // len(attacks) - n_spoof * k // len(attacks) for k, name in enumerate(attacks)
+        }
+        return {"live": self._count - n_spoof, **quotas} if "live" in self._positions else quotas
+
+
+def _rounds(positions: npt.NDArray[np.intp], count: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    times = -(-count // len(positions))
+    return np.asarray(np.concatenate([rng.permutation(positions) for _ in range(times)])[:count], np.intp)
+
+
+class InOrder(Sampler[Draw]):
+    """Every capture once, in order, as it is."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Draw]:
+        return ((NO_AUGMENTATION_DRAW, position) for position in range(self._count))
+
+
+class CaptureData(lightning.LightningDataModule):
+    """Loaders of the training and validation splits. Raises `ClassMissing` when either lacks a class."""
+
+    def __init__(
+        self,
+        data: PreparedData,
+        preprocess: PreprocessSettings,
+        augmentation: AugmentSettings,
+        *,
+        batch_size: int,
+        seed: int,
+        loader_workers: int = 0,
+        use_refused: bool = False,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.loader_workers = loader_workers
+        training = data.by_split["train"] if use_refused else data.usable("train")
+        self.training_set = CaptureDataset(data.stores, training, preprocess, augmentation, seed)
+        self.validation_set = CaptureDataset(data.stores, data.usable("val"), preprocess, augmentation, seed)
+        require_both_classes("train", species_of(self.training_set))
+        require_both_classes("val", species_of(self.validation_set))
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return augmented, balanced batches; a last short one is left out where there is a whole one."""
+        sampler = BalancedSampler(species_of(self.training_set), self.training_set.seed)
+        whole = len(self.training_set) >= self.batch_size
+        return self._loader(self.training_set, sampler, drop_last=whole)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the validation split as it is."""
+        return self._loader(self.validation_set, InOrder(len(self.validation_set)), drop_last=False)
+
+    def _loader(self, dataset: CaptureDataset, sampler: Sampler[Draw], drop_last: bool) -> DataLoader[dict[str, Any]]:
+        workers = self.loader_workers
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=workers,
+            multiprocessing_context="spawn" if workers else None,
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else each epoch would draw from torch's own
+        )
+
+
+def species_of(dataset: CaptureDataset) -> list[str]:
+    """Return the species of each example."""
+    return [example.record.species for example in dataset.examples]

@@ -1,0 +1,269 @@
+"""Writes a simulated data set: who stands before the camera, which attack, which flash plan, capture by capture.
+
+The mix "paper" follows the proportions of the paper's section 6.1 (6,620 live, 2,120 print, 2,120 replay, 1,800 masks).
+It differs from the paper in that every subject appears as live and as attacks, so that no identity gives a class away.
+Every capture follows from (settings, index) alone: the same settings give the same bytes whatever the number of workers
+and however often the work was killed and taken up again.
+
+    OUT/dataset.json           settings and version of the simulator, written first
+    OUT/captures/000123.zip    one Capture each (`sdk_reference.capture`), written whole or not at all
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import flash_sequencer
+import simulator
+from flash_sequencer.plan import FlashPlan, challenge, default_plan
+from sdk_reference.atomic_files import write_json, writing_to
+from sdk_reference.capture import Capture, Labels, save_capture
+from simulator.capture import INSTRUMENTS, SPECIES, CaptureSpec, simulate_capture
+from training.dataset_folder import (
+    CAPTURES_FOLDER,
+    DATASET_FILE,
+    DATASET_FORMAT,
+    DATASET_VERSION,
+    not_a_dataset,
+    read_dataset_record,
+)
+from training.errors import SettingsMismatch, require_choice, require_range
+from training.workers import MAX_WORKERS, Progress, no_progress, run_in_workers
+
+# Parts of the whole, per species, in the order of SPECIES.
+MIXES: dict[str, dict[str, int]] = {
+    "paper": {"live": 6620, "print": 2120, "replay": 2120, "mask": 1800},  # section 6.1
+    "balanced": {"live": 3, "print": 1, "replay": 1, "mask": 1},
+}
+CHALLENGE_SHARE = 0.75  # the rest shows the default plan, the one a phone shows when no server draws a challenge
+
+CAPTURES_PER_SUBJECT = 12  # about six live and six attacks: enough people for a subject-disjoint split of few captures
+FEWEST_SUBJECTS = 24
+SUBJECT_IDS = 1_000_000  # six digits in the label
+
+MAX_COUNT = 1_000_000  # six digits in the file name
+MAX_SEED = 2**63 - 1
+MIN_SIZE, MAX_SIZE = 128, 1024  # pixels; below 128 the landmarks fail, above 1024 nothing is gained after alignment
+
+
+@dataclass(frozen=True)
+class SimulationSettings:
+    """What decides the bytes of a simulated data set."""
+
+    count: int
+    """Number of captures."""
+    seed: int = 0
+    """Draws people, scenes, attacks and flash plans."""
+    mix: str = "paper"
+    """Shares of the species: a key of `MIXES`."""
+    size: int = 256
+    """Width and height of each frame in pixels."""
+    screen_off: bool = False
+    """Light nothing with the screen: the control set in which no honest classifier may separate the classes."""
+
+    def __post_init__(self) -> None:
+        require_range("count", self.count, 1, MAX_COUNT)
+        require_range("seed", self.seed, 0, MAX_SEED)
+        require_range("size", self.size, MIN_SIZE, MAX_SIZE)
+        require_choice("mix", self.mix, tuple(MIXES))
+
+    @property
+    def subjects(self) -> int:
+        """Number of people: one per twelve captures, at least 24 where each can then still have two captures."""
+        return max(self.count // CAPTURES_PER_SUBJECT, min(FEWEST_SUBJECTS, self.count // 2), 1)
+
+    def species_counts(self) -> dict[str, int]:
+        """Return the captures of each species; they add up to `count` (largest remainders get the rounded parts)."""
+        parts = MIXES[self.mix]
+        exact = {species: self.count * parts[species] / sum(parts.values()) for species in SPECIES}
+        counts = {species: int(share) for species, share in exact.items()}
+        by_remainder = sorted(SPECIES, key=lambda species: counts[species] - exact[species])
+        for species in by_remainder[: self.count - sum(counts.values())]:
+            counts[species] += 1
+        return counts
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides one capture."""
+
+    index: int
+    """Place in the data set, and its file name."""
+    subject: int
+    """Identity seed of the person (of the impersonated person in an attack)."""
+    species: str
+    instrument: str
+    seed: int
+    """Draws scene, camera, pose and light."""
+    nonce: str | None
+    """Hex of the challenge, or None for the default plan."""
+
+    def plan(self) -> FlashPlan:
+        """Return the flash plan that this capture shows."""
+        return default_plan() if self.nonce is None else challenge(self.nonce)
+
+
+@dataclass(frozen=True)
+class SimulatedDataset:
+    """What `write_simulated_dataset` did."""
+
+    folder: Path
+    captures: int
+    """Captures now in the folder."""
+    made: int
+    """Captures made by this call; the others were there already."""
+    species: dict[str, int]
+    """Captures per species."""
+    subjects: int
+    """Different people."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form that `--json` prints."""
+        return {**asdict(self), "folder": str(self.folder), "simulated": True}
+
+
+def recipes(settings: SimulationSettings) -> list[Recipe]:
+    """Return the recipe of every capture, in order of index.
+
+    People take turns within a species, and instruments take turns within a person; the order of the files is shuffled,
+    so that any stretch of the data set holds all species.
+    """
+    rng = np.random.default_rng([settings.seed, DATASET_VERSION])
+    people = rng.choice(SUBJECT_IDS, settings.subjects, replace=False)
+    who = [part for species in SPECIES for part in _turns(settings, species, people[rng.permutation(len(people))])]
+    shuffled = [who[k] for k in rng.permutation(len(who))]
+    return [_recipe(settings.seed, index, *part) for index, part in enumerate(shuffled)]
+
+
+def _turns(settings: SimulationSettings, species: str, people: npt.NDArray[np.int64]) -> list[tuple[str, str, int]]:
+    """Return (species, instrument, subject) of each capture of one species."""
+    instruments = INSTRUMENTS[species]
+    return [
+        (species, instruments[(k + k // len(people)) % len(instruments)], int(people[k % len(people)]))
+        for k in range(settings.species_counts()[species])
+    ]
+
+
+def _recipe(dataset_seed: int, index: int, species: str, instrument: str, subject: int) -> Recipe:
+    rng = np.random.default_rng([dataset_seed, DATASET_VERSION, index])
+    capture_seed = int(rng.integers(2**31))
+    challenged = rng.random() < CHALLENGE_SHARE
+    nonce = hashlib.sha256(f"{dataset_seed}/{index}".encode()).hexdigest()[:32] if challenged else None
+    return Recipe(index, subject, species, instrument, capture_seed, nonce)
+
+
+def make_capture(recipe: Recipe, settings: SimulationSettings) -> Capture:
+    """Simulate one capture."""
+    plan = recipe.plan()
+    shot = simulate_capture(
+        CaptureSpec(
+            seed=recipe.seed,
+            subject=recipe.subject,
+            species=recipe.species,
+            instrument=recipe.instrument,
+            colours_linear=tuple((float(r), float(g), float(b)) for r, g, b in plan.colours_linear()),
+            size=settings.size,
+            screen_off=settings.screen_off,
+            time_order=plan.time_order(),
+        )
+    )
+    truth: dict[str, Any] = shot.labels
+    labels = Labels(**truth, simulated=True)
+    return Capture(
+        frames=shot.frames, timestamps_ns=shot.timestamps_ns, plan=plan, labels=labels, depth_mm=shot.depth_mm
+    )
+
+
+def capture_path(folder: Path, index: int) -> Path:
+    """Return where capture `index` lies."""
+    return folder / CAPTURES_FOLDER / f"{index:06d}.zip"
+
+
+def write_simulated_dataset(
+    folder: Path, settings: SimulationSettings, workers: int = 1, progress: Progress = no_progress
+) -> SimulatedDataset:
+    """Make the captures that `folder` still lacks.
+
+    Raises `SettingOutOfRange`, `SettingsMismatch` (begun with other settings or another simulator), `DatasetInvalid`
+    (the folder holds something else) or `OutputNotWritable`; whatever is complete by then stays and counts.
+    """
+    require_range("workers", workers, 1, MAX_WORKERS)
+    _begin(folder, settings)
+    wanted = recipes(settings)
+    missing = [recipe for recipe in wanted if not _is_complete(capture_path(folder, recipe.index))]
+    progress(len(wanted) - len(missing), len(wanted))
+    make = partial(_make_and_save, settings=settings, folder=folder)
+    for done, _ in enumerate(run_in_workers(make, missing, workers), start=len(wanted) - len(missing) + 1):
+        progress(done, len(wanted))
+    people = len({recipe.subject for recipe in wanted})
+    return SimulatedDataset(folder, len(wanted), len(missing), settings.species_counts(), people)
+
+
+def _make_and_save(recipe: Recipe, settings: SimulationSettings, folder: Path) -> None:
+    path = capture_path(folder, recipe.index)
+    with writing_to(path):
+        save_capture(make_capture(recipe, settings), path)
+
+
+def _is_complete(path: Path) -> bool:
+    # Captures are renamed into place when whole; a power cut may still truncate one, which costs it its last record.
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def _begin(folder: Path, settings: SimulationSettings) -> None:
+    """Write `dataset.json` into a new or empty folder, or check that the one found there says the same."""
+    record = dataset_record(settings)
+    found = read_dataset_record(folder)
+    if found is None:
+        _require_empty(folder)
+        write_json(folder / DATASET_FILE, record)
+    elif found != record:
+        changed = [key for key in record if found.get(key) != record[key]]
+        raise SettingsMismatch(
+            found=f"{folder / DATASET_FILE} with other {', '.join(changed) or 'keys'}: "
+            + json.dumps({key: found.get(key) for key in changed}),
+            expected=json.dumps({key: record[key] for key in changed}),
+            remedy="repeat the settings that the folder was begun with, or choose another folder",
+        )
+    with writing_to(folder):
+        (folder / CAPTURES_FOLDER).mkdir(exist_ok=True)
+        for unfinished in (folder / CAPTURES_FOLDER).glob(".*.partial"):  # left by a kill
+            unfinished.unlink()
+
+
+def dataset_record(settings: SimulationSettings) -> dict[str, Any]:
+    """Return the content of `dataset.json`."""
+    return {
+        "format": DATASET_FORMAT,
+        "version": DATASET_VERSION,
+        "simulated": True,
+        "settings": asdict(settings),
+        "simulator_sha256": simulator_hash(),
+    }
+
+
+def simulator_hash() -> str:
+    """Return a hash of the source of everything that decides a simulated pixel; one line changed makes other data."""
+    digest = hashlib.sha256()
+    for package in (flash_sequencer, simulator):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{package.__name__}/{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise not_a_dataset(f"{folder}, which is a file")
+    unfinished = f".{DATASET_FILE}"  # what a kill in the first moment leaves
+    if folder.is_dir() and (others := sorted(p.name for p in folder.iterdir() if not p.name.startswith(unfinished))):
+        raise not_a_dataset(f"{folder} with {', '.join(others[:3])} in it and no {DATASET_FILE}")
