@@ -1,0 +1,60 @@
+"""`flashproof train`: from data sets to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    out: Annotated[Path, typer.Argument(help="New folder of the run, or one begun with the same settings.")],
+    preset: Annotated[str, typer.Option(help="mobile or paper: the network's sizes and the recipe.")],
+    data: Annotated[list[Path], typer.Option(help="A data set, e.g. of `flashproof simulate`; may be repeated.")],
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Captures per step, instead of the recipe's.")] = None,
+    precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
+    seed: Annotated[int, typer.Option(help="Draws first weights, order and augmentation.")] = 0,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0 takes one per processor.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that align captures; 0 takes one per processor.")] = 0,
+    loader_workers: Annotated[int, typer.Option(help="Processes that make batches; 0: none besides this one.")] = 0,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object; no progress bar.")] = False,
+) -> None:
+    """Train a network; killed and started again it goes on from its last whole epoch."""
+    import json
+    from dataclasses import replace
+
+    from training.errors import require_choice
+    from training.machine import Machine
+    from training.settings import RECIPES
+    from training.train import train as run_training
+    from training.workers import default_workers
+
+    require_choice("preset", preset, tuple(RECIPES))
+    recipe = RECIPES[preset]
+    settings = replace(
+        recipe,
+        epochs=recipe.epochs if epochs is None else epochs,
+        batch_size=recipe.batch_size if batch_size is None else batch_size,
+        precision=precision,
+        seed=seed,
+    )
+    machine = Machine(
+        threads=threads or default_workers(),
+        workers=workers or default_workers(),
+        loader_workers=loader_workers,
+        quiet=json_output,
+    )
+    record = run_training(out, data, settings, machine)
+    if json_output:
+        print(json.dumps(record))
+        return
+    point = record["operating_point"]
+    origin = "simulated" if point["simulated"] else "real"
+    print(f"{out}: {record['parameters']:,} parameters, best epoch {record['best_epoch']} of {settings.epochs}")
+    print(
+        f"threshold {point['threshold']:.4f}, fixed on {point['captures']} {origin} captures of the validation split:"
+    )
+    for name, rate in point["rates"].items():
+        print(f"  {name:14} {rate['value']:7.2%}  ({rate['low']:.2%} to {rate['high']:.2%})  {origin}")
