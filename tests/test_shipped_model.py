@@ -1,0 +1,102 @@
+"""The model that ships: sound as a bundle, equal to its PyTorch weights, small, honest about what it is.
+
+What it decides on people is not tested here: that is measured by `flashproof evaluate` and written in the model card.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.golden_reading import read_golden
+from export.parity import check_parity
+from export.verify import verify
+from flashproof.app import run
+from sdk_reference.bundle import SHIPPED_BUNDLE, Bundle, load_bundle
+from sdk_reference.landmarks import FaceMeshDetector
+from training.checkpoint import Run, load_run
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHIPPED_RUN = REPOSITORY / "training" / "runs" / "mobile"
+REAL_FLASH = REPOSITORY.parent / "shared" / "real_flash"
+MAX_SHIPPED_BYTES = 10_000_000
+MAX_MOBILE_PARAMETERS = 300_000
+FEWEST_TRAINING_CAPTURES = 3_000
+CHECK_KEYS = {"verdict", "score", "threshold", "species", "reasons", "timings_ms", "bundle"}
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle(SHIPPED_BUNDLE)
+
+
+@pytest.fixture(scope="module")
+def weights() -> Run:
+    return load_run(SHIPPED_RUN)
+
+
+def test_every_gate_of_verify_is_open() -> None:
+    verification = verify(SHIPPED_BUNDLE, FaceMeshDetector())
+    assert [gate.name for gate in verification.gates if not gate.ok] == []
+    assert verification.ok and len(verification.gates) > 20
+
+
+def test_onnx_runtime_agrees_with_pytorch_to_1e_5(bundle: Bundle, weights: Run) -> None:
+    model = bundle.read(bundle.manifest.artifacts[0].file)
+    rng = np.random.default_rng(7)
+    shape = read_golden(bundle)[0].model_input.shape
+    noise = [np.clip(rng.normal(0.0, scale, shape), -1, 1).astype(np.float32) for scale in (0.05, 0.2, 0.6)]
+    inputs = [golden.model_input for golden in read_golden(bundle)] + noise
+    gates = check_parity(model, weights.network, inputs, rng)
+    limits = {gate.name: gate.limit for gate in gates if "largest difference" in gate.name}
+    for output in ("score", "type", "depth", "flash_response"):
+        assert limits[f"{output}: largest difference"] <= 1e-5
+    assert all(gate.ok for gate in gates)
+
+
+def test_the_bundle_was_made_from_these_weights(bundle: Bundle, weights: Run) -> None:
+    training = bundle.manifest.training
+    assert training.data_sha256 == weights.record["data"]["sha256"]
+    assert bundle.manifest.artifact().operating_point.threshold == weights.record["operating_point"]["threshold"]
+
+
+def test_the_model_is_small_and_trained_on_enough(bundle: Bundle, weights: Run) -> None:
+    shipped = [path for folder in (SHIPPED_BUNDLE, SHIPPED_RUN) for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in shipped) <= MAX_SHIPPED_BYTES
+    assert weights.record["parameters"] <= MAX_MOBILE_PARAMETERS
+    assert bundle.manifest.training.captures >= FEWEST_TRAINING_CAPTURES
+
+
+def test_the_model_card_calls_simulated_rates_simulated(bundle: Bundle) -> None:
+    card = bundle.read("MODEL_CARD.md").decode()
+    assert bundle.manifest.training.simulated
+    rows = [line for line in card.splitlines() if re.match(r"\| .*\d%", line)]
+    assert len(rows) >= 8
+    assert all("SIMULATED" in row for row in rows)
+    assert "never tested on" in card and "Neither certified" in card
+
+
+@pytest.mark.parametrize("pair", ["specdiff_1_live", "specdiff_1_spoof"])
+def test_real_photographs_get_a_verdict_with_scores_and_reasons(pair: str, capsys: pytest.CaptureFixture[str]) -> None:
+    photographs = [REAL_FLASH / pair / name for name in ("background.jpg", "flash.jpg")]
+    if not all(path.is_file() for path in photographs):
+        pytest.skip("the real photographs are kept outside the repository and are not here")
+    status = run(["check", "--pair", *map(str, photographs), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) >= CHECK_KEYS
+    assert status == {"live": 0, "spoof": 1, "retry": 2}[answer["verdict"]]
+    assert answer["verdict"] == "live" or answer["reasons"]
+    if answer["score"] is not None:
+        assert 0 <= answer["score"] <= 1 and answer["threshold"] > 0
+
+
+def test_the_demo_judges_one_session_of_each_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--seed", "3", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["simulated"] is True
+    assert [session["kind"] for session in answer["sessions"]] == ["live", "print", "replay", "mask"]
+    assert all(session["verdict"] in ("live", "spoof", "retry") for session in answer["sessions"])
