@@ -20,7 +20,8 @@ from sdk_reference.capture import Capture, Labels, load_capture
 from sdk_reference.errors import CaptureNotFound, N0Mismatch, UserFailure
 from sdk_reference.landmarks import LandmarkDetector
 from sdk_reference.preprocess import PreprocessSettings, preprocess
-from simulator.capture import INSTRUMENTS, SPECIES, CaptureSpec, simulate_capture
+from simulator.capture import CaptureSpec, simulate_capture
+from simulator.instruments import INSTRUMENTS, SPECIES
 from training.augment import NO_AUGMENTATION
 from training.checkpoint import Run
 from training.data import NO_AUGMENTATION_DRAW, CaptureDataset, join_stores

@@ -81,7 +81,7 @@ def seeded_nonce(seed: int, kind: str) -> bytes:
 
 def cast_for(kind: str, seed: int) -> Casting:
     """Draw who stands before the camera."""
-    from simulator.capture import INSTRUMENTS
+    from simulator.instruments import INSTRUMENTS
 
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     low, high = np.log(ROOM_LUX)

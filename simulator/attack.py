@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 from numba import njit
 
-from simulator.head import HeadMesh
-from simulator.identity import Identity
+from simulator.framing import FACE_CENTRE_CM, Framing
+from simulator.head import HeadMesh, build_head
+from simulator.identity import SUBJECT_COUNT, Identity
 from simulator.light import Ambient, ScreenLight, as_triple, screen_diffuse, screen_specular
 from simulator.material import Surface
 from simulator.scene import (
+    SKIN,
     Finish,
     Lighting,
     LightLayers,
@@ -30,13 +32,8 @@ from simulator.scene import (
     rotation,
     with_albedo,
 )
+from simulator.streams import stream
 
-FACE_WIDTH_CM = 14.8
-"""Ear to ear of an average simulated head: what a framing's share of the image refers to."""
-EYE_PLANE_CM = 4.0
-"""Height of the eyes and cheeks over a head's own origin; distances are measured to it."""
-FACE_CENTRE_CM = (0.0, -0.8, EYE_PLANE_CM)
-"""The point of a head that a framing puts near the image's middle."""
 PORTRAIT_SIZE = 512
 PORTRAIT_SHARPENING_PX = 1.0
 PORTRAIT_SHARPENING = (0.3, 1.1)
@@ -46,56 +43,6 @@ PRINT_CONTRAST, REPLAY_CONTRAST = (1.1, 1.5), (0.95, 1.2)
 ARTEFACT_F0 = 0.04  # paper coatings and glass, refractive index 1.5
 ATTACKER_BEHIND_CM = 9.0
 """How far behind a cut paper the attacker's eyes are: his nose must not pierce it."""
-
-
-@dataclass(frozen=True)
-class Framing:
-    """How a face stands before the camera; drawn alike for every species and for the portraits that they show."""
-
-    share: float
-    """Face width over image width."""
-    distance_cm: float
-    """Camera to the eyes of a life-sized face."""
-    yaw: float
-    pitch: float
-    roll: float
-    """Radians."""
-    offset_cm: tuple[float, float]
-    """Of the face's centre from the optical axis."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator, share: tuple[float, float] = (0.51, 0.68)) -> Framing:
-        """Draw distance 24 to 40 cm, size, pose and place in the frame.
-
-        The mean pitch is negative, nose up: people hold a phone a little below their eyes.
-        """
-        chosen = float(rng.uniform(*share))
-        spare_cm = FACE_WIDTH_CM * (0.5 / chosen - 0.5)
-        yaw, pitch, roll = np.clip(rng.normal(size=3) * (0.13, 0.12, 0.05) + (0.0, -0.06, 0.0), -0.35, 0.35)
-        return Framing(
-            share=chosen,
-            distance_cm=float(rng.uniform(24.0, 40.0)),
-            yaw=float(yaw),
-            pitch=float(pitch),
-            roll=float(roll),
-            offset_cm=(float(rng.uniform(-0.35, 0.35) * spare_cm), float(rng.uniform(-0.8, 0.8))),
-        )
-
-    def view(self, size: int) -> View:
-        """The camera that sees a life-sized face in this framing."""
-        return View(size, self.share * size * self.distance_cm / FACE_WIDTH_CM)
-
-    def head_pose(self) -> Pose:
-        """The pose of a head whose face centre is where the framing says."""
-        turn = rotation(self.yaw, self.pitch, self.roll)
-        target = np.array([*self.offset_cm, -self.distance_cm])
-        return Pose(turn, (target - turn @ np.asarray(FACE_CENTRE_CM)).astype(np.float32))
-
-    def plane_pose(self, scale: float) -> Pose:
-        """The pose of a flat artefact whose face, `scale` times life size, appears as large as a live one."""
-        turn = rotation(self.yaw, self.pitch, self.roll)
-        target = np.array([*self.offset_cm, -self.distance_cm]) * scale
-        return Pose(turn, target.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -530,3 +477,51 @@ class _MaskPaint:
             np.where(worn, moulded_gloss, surface.roughness),
             np.where(worn, self.gloss, surface.specular_scale),
         )
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """What stands before the camera, rendered."""
+
+    layers: LightLayers
+    scale: float = 1.0
+    material: str = ""
+
+
+def present(
+    seed: int,
+    species: str,
+    instrument: str,
+    identity: Identity,
+    mesh: HeadMesh,
+    framing: Framing,
+    view: View,
+    lighting: Lighting,
+) -> Artefact:
+    """Render what stands before the camera; everything about it follows from `seed` and the other arguments."""
+    rng = stream(seed, "artefact")
+    if species == "live":
+        return Artefact(render_head(identity, mesh, framing.head_pose(), view, lighting, SKIN))
+    if species == "mask":
+        material, finish = draw_mask_finish(rng)
+        return Artefact(render_head(identity, mesh, framing.head_pose(), view, lighting, finish), material=material)
+    contrast = REPLAY_CONTRAST if species == "replay" else PRINT_CONTRAST
+    portrait = Portrait.draw(rng, identity, mesh, contrast)
+    if species == "replay":
+        replay = Replay.draw(rng, portrait, instrument, lighting.ambient)
+        return Artefact(replay.render(framing.plane_pose(replay.scale), view, lighting), replay.scale)
+    paper = Print.draw(rng, portrait, instrument)
+    layers = paper.render(framing.plane_pose(paper.scale), view, lighting)
+    if paper.opaque is not None:
+        layers = _attacker(stream(seed, "attacker"), framing, view, lighting).under(layers)
+    return Artefact(layers, paper.scale)
+
+
+def _attacker(rng: np.random.Generator, framing: Framing, view: View, lighting: Lighting) -> LightLayers:
+    """Whoever holds a cut paper: his eyes are behind its eye holes; none of him counts as the presented face."""
+    identity = Identity.draw(int(rng.integers(SUBJECT_COUNT)))
+    pose = framing.head_pose()
+    along_ray = 1.0 + ATTACKER_BEHIND_CM / framing.distance_cm
+    moved = Pose(pose.rotation, (pose.translation_cm * np.float32(along_ray)).astype(np.float32))
+    layers = render_head(identity, build_head(identity), moved, view, lighting)
+    return LightLayers(layers.ambient, layers.screen, layers.covered, layers.depth_cm, np.zeros_like(layers.face))

@@ -12,59 +12,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.attack import (
-    ATTACKER_BEHIND_CM,
-    PRINT_CONTRAST,
-    REPLAY_CONTRAST,
-    Framing,
-    Portrait,
-    Print,
-    Replay,
-    draw_mask_finish,
-)
+from simulator.attack import present
 from simulator.errors import SimulationError, require_between, require_one_of
-from simulator.head import HeadMesh, build_head
-from simulator.identity import Expression, Identity
+from simulator.framing import Framing
+from simulator.head import build_head
+from simulator.identity import SUBJECT_COUNT, Expression, Identity
+from simulator.instruments import INSTRUMENTS, SPECIES
 from simulator.light import MAX_LUX, Ambient, ScreenLight
 from simulator.phone import ExposureControl, Phone
 from simulator.scene import (
     OVERSAMPLING,
-    SKIN,
     Lighting,
     LightLayers,
     MotionWalk,
-    Pose,
     View,
     draw_background,
     motion_map,
     move,
     relight,
-    render_head,
 )
+from simulator.streams import stream
 
-SPECIES = ("live", "print", "replay", "mask")
-INSTRUMENTS: dict[str, tuple[str, ...]] = {
-    "live": ("face",),
-    "print": ("print_flat", "print_bent", "print_cropped", "print_holes"),
-    "replay": ("replay_phone", "replay_tablet", "replay_monitor"),
-    "mask": ("mask_rigid",),
-}
 MIN_SIZE, MAX_SIZE = 64, 2048
 MIN_N0, MAX_N0 = 3, 8
-SUBJECT_COUNT = 1_000_000
-STREAMS = (
-    "framing",
-    "room",
-    "screen",
-    "phone",
-    "background",
-    "motion",
-    "timing",
-    "noise",
-    "artefact",
-    "attacker",
-    "expression",
-)
 FRAME_PERIOD_NS = 1_000_000_000 // 30
 DEVICES = {"flagship": "sim-flagship", "midrange": "sim-midrange", "budget": "sim-budget", "older": "sim-older"}
 
@@ -93,7 +63,7 @@ class CaptureSpec:
     """Ranks in the order in which they are photographed; None: by rank."""
 
     def __post_init__(self) -> None:
-        require_one_of("species", self.species, SPECIES, "choose one of simulator.capture.SPECIES")
+        require_one_of("species", self.species, SPECIES, "choose one of simulator.instruments.SPECIES")
         require_one_of("instrument", self.instrument, INSTRUMENTS[self.species], f"choose one that fits {self.species}")
         require_between("seed", self.seed, 0, 2**63 - 1, "give a whole number")
         require_between("subject", self.subject, 0, SUBJECT_COUNT - 1, "give a subject's number")
@@ -181,11 +151,6 @@ class Stage:
         }
 
 
-def stream(seed: int, name: str) -> np.random.Generator:
-    """The random numbers of one nuisance; the species has no part in them."""
-    return np.random.default_rng([int(seed), STREAMS.index(name)])
-
-
 def draw_expression(rng: np.random.Generator) -> Expression:
     """Mostly neutral, often a slight smile, sometimes parted lips, rarely half-shut eyes; alike for every species."""
     return Expression(
@@ -204,7 +169,7 @@ def set_stage(
     view = framing.view(round(size * OVERSAMPLING))
     identity = Identity.draw(subject)
     mesh = build_head(identity, draw_expression(stream(seed, "expression")))
-    artefact = _present(stream(seed, "artefact"), seed, species, instrument, identity, mesh, framing, view, lighting)
+    artefact = present(seed, species, instrument, identity, mesh, framing, view, lighting)
     background = draw_background(stream(seed, "background"), view.size, lighting)
     return Stage(
         species=species,
@@ -220,52 +185,6 @@ def set_stage(
         skin_tone=identity.skin_tone,
         material=artefact.material,
     )
-
-
-@dataclass(frozen=True)
-class _Artefact:
-    layers: LightLayers
-    scale: float = 1.0
-    material: str = ""
-
-
-def _present(
-    rng: np.random.Generator,
-    seed: int,
-    species: str,
-    instrument: str,
-    identity: Identity,
-    mesh: HeadMesh,
-    framing: Framing,
-    view: View,
-    lighting: Lighting,
-) -> _Artefact:
-    """Render what stands before the camera."""
-    if species == "live":
-        return _Artefact(render_head(identity, mesh, framing.head_pose(), view, lighting, SKIN))
-    if species == "mask":
-        material, finish = draw_mask_finish(rng)
-        return _Artefact(render_head(identity, mesh, framing.head_pose(), view, lighting, finish), material=material)
-    contrast = REPLAY_CONTRAST if species == "replay" else PRINT_CONTRAST
-    portrait = Portrait.draw(rng, identity, mesh, contrast)
-    if species == "replay":
-        replay = Replay.draw(rng, portrait, instrument, lighting.ambient)
-        return _Artefact(replay.render(framing.plane_pose(replay.scale), view, lighting), replay.scale)
-    paper = Print.draw(rng, portrait, instrument)
-    layers = paper.render(framing.plane_pose(paper.scale), view, lighting)
-    if paper.opaque is not None:
-        layers = _attacker(stream(seed, "attacker"), framing, view, lighting).under(layers)
-    return _Artefact(layers, paper.scale)
-
-
-def _attacker(rng: np.random.Generator, framing: Framing, view: View, lighting: Lighting) -> LightLayers:
-    """Whoever holds a cut paper: his eyes are behind its eye holes; none of him counts as the presented face."""
-    identity = Identity.draw(int(rng.integers(SUBJECT_COUNT)))
-    pose = framing.head_pose()
-    along_ray = 1.0 + ATTACKER_BEHIND_CM / framing.distance_cm
-    moved = Pose(pose.rotation, (pose.translation_cm * np.float32(along_ray)).astype(np.float32))
-    layers = render_head(identity, build_head(identity), moved, view, lighting)
-    return LightLayers(layers.ambient, layers.screen, layers.covered, layers.depth_cm, np.zeros_like(layers.face))
 
 
 def simulate_capture(spec: CaptureSpec) -> SimulatedCapture:

@@ -13,6 +13,8 @@ Colour = tuple[float, float, float]
 HAIR_STYLES = ("bald", "buzz", "short", "swept", "curly", "medium", "long")
 BEARD_STYLES = ("none", "stubble", "moustache", "goatee", "full")
 NECKLINES = ("round", "deep", "high")
+SUBJECT_COUNT = 1_000_000
+"""Subjects are numbered from 0 to one less."""
 
 
 @dataclass(frozen=True)

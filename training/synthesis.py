@@ -27,7 +27,8 @@ import simulator
 from flash_sequencer.plan import FlashPlan, challenge, default_plan
 from sdk_reference.atomic_files import write_json, writing_to
 from sdk_reference.capture import Capture, Labels, save_capture
-from simulator.capture import INSTRUMENTS, SPECIES, CaptureSpec, simulate_capture
+from simulator.capture import CaptureSpec, simulate_capture
+from simulator.instruments import INSTRUMENTS, SPECIES
 from training.dataset_folder import (
     CAPTURES_FOLDER,
     DATASET_FILE,

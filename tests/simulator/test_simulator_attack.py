@@ -7,15 +7,14 @@ import pytest
 
 from simulator.attack import (
     FACE_CENTRE_CM,
-    FACE_WIDTH_CM,
     FLAT,
     MASK_MATERIALS,
-    Framing,
     Sheet,
     draw_mask_finish,
     trace_sheet,
 )
 from simulator.capture import set_stage
+from simulator.framing import FACE_WIDTH_CM, Framing
 from simulator.scene import Pose, View, rotation
 
 LUX = 80.0

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.capture import INSTRUMENTS, SPECIES, CaptureSpec, set_stage, simulate_capture
+from simulator.capture import CaptureSpec, set_stage, simulate_capture
 from simulator.errors import SimulationError
+from simulator.instruments import INSTRUMENTS, SPECIES
 
 COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0))
 SPEC = CaptureSpec(seed=7, subject=123, species="live", instrument="face", colours_linear=COLOURS, size=96)
