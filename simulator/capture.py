@@ -12,13 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.ambient import MAX_LUX, Ambient
 from simulator.attack import present
+from simulator.background import draw_background
 from simulator.errors import SimulationError, require_between, require_one_of
 from simulator.framing import Framing
 from simulator.head import build_head
 from simulator.identity import SUBJECT_COUNT, Expression, Identity
 from simulator.instruments import INSTRUMENTS, SPECIES
-from simulator.light import MAX_LUX, Ambient, ScreenLight
+from simulator.light import ScreenLight
 from simulator.phone import ExposureControl, Phone
 from simulator.scene import (
     OVERSAMPLING,
@@ -26,7 +28,6 @@ from simulator.scene import (
     LightLayers,
     MotionWalk,
     View,
-    draw_background,
     motion_map,
     move,
     relight,

@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from simulator.ambient import Ambient, Lighting
+from simulator.background import draw_background
 from simulator.capture import set_stage
-from simulator.light import Ambient, ScreenLight
+from simulator.light import ScreenLight
 from simulator.scene import (
-    Lighting,
     LightLayers,
     Motion,
     MotionWalk,
     Pose,
     View,
     back_project,
-    draw_background,
     motion_map,
     move,
     relight,
     rotation,
-    scatter,
 )
+from simulator.shading import scatter
 
 
 @pytest.fixture(scope="module")
