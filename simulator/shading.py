@@ -124,12 +124,14 @@ def _scatter_at_half(light: np.ndarray, mask: np.ndarray, sigma_px: float) -> np
     cover = mask.astype(np.float32)
     cover = cv2.copyMakeBorder(cover, *padding, value=0) if full != (width, height) else cover
     skin = cv2.resize(cover, half, interpolation=cv2.INTER_AREA)
-    spread = _blur_within(cv2.resize(padded, half, interpolation=cv2.INTER_AREA), skin, sigma_px / 2)
+    small = cv2.resize(padded, half, interpolation=cv2.INTER_AREA).reshape(*skin.shape, -1)
+    spread = _blur_within(small, skin, sigma_px / 2)
     fine, share = (cv2.resize(a, full, interpolation=cv2.INTER_LINEAR)[:height, :width] for a in (spread, skin))
-    fine /= np.maximum(share, 0.02)[..., None]  # light per pixel of skin, not per cell
+    fine = fine.reshape(light.shape) / np.maximum(share, 0.02)[..., None]  # light per pixel of skin, not per cell
     return ((1.0 - SCATTERED_SHARE) * light + SCATTERED_SHARE * fine) * mask[..., None]
 
 
 def _blur(image: np.ndarray, sigma_px: float) -> np.ndarray:
     reach = 2 * int(np.ceil(KERNEL_REACH * sigma_px)) + 1
-    return cv2.GaussianBlur(image, (reach, reach), sigma_px, borderType=cv2.BORDER_CONSTANT)
+    blurred = cv2.GaussianBlur(image, (reach, reach), sigma_px, borderType=cv2.BORDER_CONSTANT)
+    return blurred.reshape(image.shape)  # OpenCV drops a single channel
