@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 from numba import njit
 
+from simulator.ambient import Ambient
+from simulator.background import draw_background
 from simulator.framing import FACE_CENTRE_CM, Framing
 from simulator.head import HeadMesh, build_head
 from simulator.identity import SUBJECT_COUNT, Identity
-from simulator.light import Ambient, ScreenLight, as_triple, screen_diffuse, screen_specular
+from simulator.light import ScreenLight, as_triple, screen_diffuse, screen_specular
 from simulator.material import Surface
 from simulator.scene import (
     SKIN,
@@ -26,7 +28,6 @@ from simulator.scene import (
     LightLayers,
     Pose,
     View,
-    draw_background,
     relight,
     render_head,
     rotation,

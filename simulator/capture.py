@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.ambient import MAX_LUX
 from simulator.errors import SimulationError, require_between, require_one_of
 from simulator.identity import SUBJECT_COUNT
 from simulator.instruments import INSTRUMENTS, SPECIES
-from simulator.light import MAX_LUX
 from simulator.phone import LUMINANCE, ExposureControl
 from simulator.scene import MotionWalk, motion_map, move, relight
 from simulator.stage import DISTANCES_CM, Stage, set_stage

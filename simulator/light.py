@@ -1,11 +1,12 @@
-"""The two lights of a capture: the phone's screen, a rectangle just below the camera, and the room around the person.
+"""The phone's screen as a light: a rectangle just below the camera, the flash of the paper.
 
-The paper's model of a frame is Lambert's, I = k_a·I_a + k_d·I_d·cosθ (section 3.2); here both terms are physical. The
-screen's diffuse term is the exact form factor of a polygon (Lambert 1760), not a sum over sample points, so no dot grid
-appears; its specular term is Cook–Torrance with the GGX lobe, by quadrature for rough surfaces and by the mirrored
-rectangle for smooth ones such as glass and eyes. The room is second-order spherical harmonics plus one direction, in
-lux. Units: lengths in cm, radiance per channel in cd/m² ("nit") with white = (1, 1, 1); camera space has x to the image
-right, y up, z towards the viewer, the camera at the origin looking along −z.
+The paper's model of a frame is Lambert's, I = k_a·I_a + k_d·I_d·cosθ (section 3.2); here the second term is physical.
+The screen's diffuse light is the exact form factor of a polygon (Lambert 1760), not a sum over sample points, so
+near-field fall-off comes by itself and no dot grid appears; its highlight is Cook–Torrance with the GGX lobe, by a
+quadrature whose nodes gather where the lobe is, so that the same few serve rough skin and glass. The room is
+`simulator.ambient`, what stands in the screen's way `simulator.shadow`. Units: lengths in cm, radiance per channel in
+cd/m² ("nit") with white = (1, 1, 1); camera space has x to the image right, y up, z towards the viewer, the camera at
+the origin looking along −z.
 """
 
 from __future__ import annotations
@@ -15,18 +16,28 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from simulator.errors import require_between, require_one_of
-
 FloatArray = np.ndarray
+Matrix3 = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
 
 SCREEN_WIDTH_CM = 6.8
 SCREEN_HEIGHT_CM = 14.5
-SPECULAR_GRID = (4, 8)
-"""Quadrature points across and down the screen for rough surfaces."""
-MIRROR_ALPHA = 0.03
-"""Below this GGX width the lobe is narrower than the quadrature's spacing; the mirrored rectangle takes over."""
-MIN_IRRADIANCE_FACTOR = 0.03
-"""Low-order harmonics ring below zero behind a strong light; real rooms are never perfectly black there."""
+IDENTITY_PRIMARIES: Matrix3 = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+D65_XY = (0.3127, 0.3290)
+WIDE_PRIMARIES_XY = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
+"""Display P3: red, green, blue as the CIE places them; the widest of today's phones and what our camera's channels are,
+so that no panel shows it a negative amount of light."""
+PANELS: dict[str, tuple[tuple[float, float], ...]] = {
+    "p3_oled": WIDE_PRIMARIES_XY,
+    "srgb_lcd": ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
+    "narrow_lcd": ((0.615, 0.340), (0.315, 0.575), (0.155, 0.075)),
+}
+"""Chromaticities of the primaries of a screen of each kind; single phones differ a little."""
+ROUGH_ALPHA = 0.10
+"""GGX width from which the lobe is wider than the screen and needs fewer nodes."""
+MILD_WARP = 1.2
+"""Tangent of half the angle of a quadrature's warp up to which straight lines serve for it."""
+FAINTEST_HIGHLIGHT = 1e-6
+"""A highlight that cannot exceed this share of the screen's radiance is left out."""
 
 
 @dataclass(frozen=True)
@@ -43,34 +54,80 @@ class ScreenLight:
     """Distance of the screen's upper edge below the camera."""
     width_cm: float = SCREEN_WIDTH_CM
     height_cm: float = SCREEN_HEIGHT_CM
+    primaries: Matrix3 = IDENTITY_PRIMARIES
+    """Row c, column p: what the camera's channel c sees of primary p at full, over what it sees of white."""
 
     @staticmethod
     def draw(rng: np.random.Generator) -> ScreenLight:
-        """Draw a phone's screen: 350 to 700 nit, LCD or OLED, camera somewhere along its upper edge."""
+        """Draw a phone's screen: 350 to 700 nit, LCD or OLED with its primaries, camera along its upper edge."""
+        panel = str(rng.choice(list(PANELS)))
         return ScreenLight(
             luminance_nits=float(rng.uniform(350.0, 700.0)),
-            black_ratio=float(rng.choice([0.0, rng.uniform(0.0004, 0.003)])),
+            black_ratio=0.0 if panel == "p3_oled" else float(rng.uniform(0.0004, 0.003)),
             offset_x_cm=float(rng.uniform(-1.8, 1.8)),
             offset_y_cm=float(rng.uniform(0.2, 0.9)),
             width_cm=float(rng.uniform(6.3, 7.1)),
             height_cm=float(rng.uniform(13.2, 15.2)),
+            primaries=_draw_primaries(rng, panel),
         )
 
     def corners(self) -> FloatArray:
         """The rectangle's corners (4, 3) float64 in camera space, clockwise as the lit side (z < 0) sees them."""
-        left, right = self.offset_x_cm - self.width_cm / 2, self.offset_x_cm + self.width_cm / 2
-        top, bottom = -self.offset_y_cm, -self.offset_y_cm - self.height_cm
+        left, right, bottom, top = self.edges()
         return np.array([[left, top, 0], [left, bottom, 0], [right, bottom, 0], [right, top, 0]], np.float64)
 
+    def edges(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom and top in cm."""
+        left, top = self.offset_x_cm - self.width_cm / 2, -self.offset_y_cm
+        return left, left + self.width_cm, top - self.height_cm, top
+
     def radiance(self, colour_linear: tuple[float, float, float] | FloatArray) -> FloatArray:
-        """Radiance (3,) float32 in cd/m² per primary while the screen shows `colour_linear` (0..1 per channel)."""
-        colour = np.asarray(colour_linear, np.float32)
-        return ((self.black_ratio + (1.0 - self.black_ratio) * colour) * self.luminance_nits).astype(np.float32)
+        """Radiance (3,) float32 in cd/m² per camera channel while the screen shows `colour_linear` (0..1 each)."""
+        colour = np.asarray(colour_linear, np.float64)
+        shown = self.black_ratio + (1.0 - self.black_ratio) * colour
+        return (np.asarray(self.primaries) @ shown * self.luminance_nits).astype(np.float32)
+
+
+def primaries_seen(primaries_xy: FloatArray | tuple[tuple[float, float], ...]) -> FloatArray:
+    """Matrix (3, 3) float64 of a panel with these chromaticities (3, 2) and a D65 white, seen by a P3 camera."""
+    return np.linalg.solve(_to_xyz(WIDE_PRIMARIES_XY), _to_xyz(primaries_xy))
+
+
+def _to_xyz(primaries_xy: FloatArray | tuple[tuple[float, float], ...]) -> FloatArray:
+    """CIE XYZ of each primary (columns), so that together they make D65 of luminance 1."""
+    xy = np.vstack([np.asarray(primaries_xy, np.float64), D65_XY])
+    xyz = (np.column_stack([xy, 1.0 - xy.sum(1)]) / xy[:, 1:2]).T
+    return xyz[:, :3] * np.linalg.solve(xyz[:, :3], xyz[:, 3])
+
+
+def _draw_primaries(rng: np.random.Generator, panel: str) -> Matrix3:
+    """A panel of this kind with its maker's tolerances and white point; no channel sees negative light."""
+    xy = np.asarray(PANELS[panel]) + rng.normal(size=(3, 2)) * 0.005
+    seen = np.maximum(primaries_seen(xy), 0.0)
+    white = np.exp(rng.normal(size=3) * (0.04, 0.0, 0.06))
+    first, second, third = (as_triple(row) for row in seen / seen.sum(1, keepdims=True) * white[:, None])
+    return first, second, third
+
+
+def as_triple(values: np.ndarray) -> tuple[float, float, float]:
+    """Three plain floats, for a frozen setting."""
+    first, second, third = map(float, values)
+    return first, second, third
+
+
+def as_rows(array: FloatArray) -> FloatArray:
+    """(P, 3) float32, contiguous, as the kernels want points and normals."""
+    return np.ascontiguousarray(array, np.float32).reshape(-1, 3)
+
+
+def per_row(value: FloatArray | float, count: int) -> FloatArray:
+    """(count,) float32, contiguous, of a number or an array."""
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(value, np.float32), (count,)))
 
 
 def screen_diffuse(points: FloatArray, normals: FloatArray, screen: ScreenLight) -> FloatArray:
     """Irradiance/π (P,) float32 at `points` (P, 3) cm with unit `normals` (P, 3), per unit of screen radiance."""
-    points, normals = _as_rows(points), _as_rows(normals)
+    points, normals = as_rows(points), as_rows(normals)
     out = np.empty(len(points), np.float32)
     _polygon_form_factor(points, normals, screen.corners(), out)
     return out
@@ -83,74 +140,98 @@ def screen_specular(
 
     `roughness` (P,) in 0..1 (GGX width is its square); `f0` reflectance at normal incidence, a number or (P,).
     """
-    points, normals = _as_rows(points), _as_rows(normals)
+    points, normals = as_rows(points), as_rows(normals)
     count = len(points)
-    rough = np.ascontiguousarray(np.broadcast_to(np.asarray(roughness, np.float32), (count,)))
-    reflectance = np.ascontiguousarray(np.broadcast_to(np.asarray(f0, np.float32), (count,)))
-    samples, area = _screen_grid(screen)
-    spacing = np.float32(np.sqrt(area / 12.0))
-    edges = (screen.offset_x_cm, screen.offset_y_cm, screen.width_cm, screen.height_cm)
-    box = np.array([edges[0] - edges[2] / 2, edges[0] + edges[2] / 2, -edges[1] - edges[3], -edges[1]], np.float32)
+    box = np.array(screen.edges(), np.float32)
     out = np.empty(count, np.float32)
-    _rectangle_specular(points, normals, rough, reflectance, samples, np.float32(area), spacing, box, out)
+    _rectangle_specular(points, normals, per_row(roughness, count), per_row(f0, count), box, NARROW, WIDE, out)
     return out
 
 
-def _as_rows(array: FloatArray) -> FloatArray:
-    return np.ascontiguousarray(array, np.float32).reshape(-1, 3)
+def _gauss_legendre(count: int) -> FloatArray:
+    """Nodes and weights (2, count) float32 on −1..1."""
+    return np.stack(np.polynomial.legendre.leggauss(count)).astype(np.float32)
 
 
-def _screen_grid(screen: ScreenLight) -> tuple[FloatArray, float]:
-    """Quadrature points (K, 3) float32 on the screen and the area each stands for, cm²."""
-    across, down = SPECULAR_GRID
-    x = screen.offset_x_cm + ((np.arange(across) + 0.5) / across - 0.5) * screen.width_cm
-    y = -screen.offset_y_cm - (np.arange(down) + 0.5) / down * screen.height_cm
-    grid_x, grid_y = np.meshgrid(x, y)
-    grid = np.stack([grid_x.ravel(), grid_y.ravel(), np.zeros(across * down)], 1).astype(np.float32)
-    return grid, screen.width_cm * screen.height_cm / (across * down)
+NARROW, WIDE = _gauss_legendre(5), _gauss_legendre(3)
+"""Quadratures per direction across the screen for narrow lobes and for wide ones."""
 
 
-@njit(cache=True, nogil=True)
-def _polygon_form_factor(points: np.ndarray, normals: np.ndarray, corners: np.ndarray, out: np.ndarray) -> None:
-    """Lambert's polygon formula, after clipping the rectangle at each point's horizon (4 corners become at most 5)."""
-    clipped = np.empty((5, 3), np.float64)
-    for i in range(points.shape[0]):
-        count = 0
-        for k in range(4):
-            j = (k + 1) % 4
-            side_k = 0.0
-            side_j = 0.0
-            for axis in range(3):
-                side_k += (corners[k, axis] - points[i, axis]) * normals[i, axis]
-                side_j += (corners[j, axis] - points[i, axis]) * normals[i, axis]
-            if side_k >= 0.0:
-                for axis in range(3):
-                    clipped[count, axis] = corners[k, axis] - points[i, axis]
-                count += 1
-            if (side_k >= 0.0) != (side_j >= 0.0):
-                share = side_k / (side_k - side_j)
-                for axis in range(3):
-                    edge = corners[j, axis] - corners[k, axis]
-                    clipped[count, axis] = corners[k, axis] + share * edge - points[i, axis]
-                count += 1
-        total = 0.0
-        for k in range(count):
-            j = (k + 1) % count
-            ax, ay, az = clipped[k, 0], clipped[k, 1], clipped[k, 2]
-            bx, by, bz = clipped[j, 0], clipped[j, 1], clipped[j, 2]
-            cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-            sine = np.sqrt(cx * cx + cy * cy + cz * cz)
-            if sine > 1e-12:
-                angle = np.arctan2(sine, ax * bx + ay * by + az * bz)
-                total += angle / sine * (cx * normals[i, 0] + cy * normals[i, 1] + cz * normals[i, 2])
-        out[i] = max(total, 0.0) / (2.0 * np.pi)
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
+def _edge(ax: float, ay: float, az: float, a: float, bx: float, by: float, bz: float, b: float, n: np.ndarray) -> float:
+    """One edge of Lambert's formula: the angle between corners a and b, times its plane's normal, along `n`."""
+    cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    cross2 = cx * cx + cy * cy + cz * cz
+    size = a * b
+    sine2 = cross2 / (size * size)
+    facing = cx * n[0] + cy * n[1] + cz * n[2]
+    dot = ax * bx + ay * by + az * bz
+    if dot > 0.0 and sine2 < 0.25:  # arcsin(s)/s as a series: exact to 1e-7 and much faster than an arcus
+        series = 1.0 + sine2 * (1 / 6 + sine2 * (3 / 40 + sine2 * (5 / 112 + sine2 * (35 / 1152 + sine2 * 0.0224))))
+        return series / size * facing
+    sine = np.sqrt(cross2)
+    return np.arctan2(sine, dot) / max(sine, 1e-12) * facing
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _soft_inside(position: float, low: float, high: float, softness: float) -> float:
-    """How much of a soft interval holds `position`: 1 well inside [low, high], 0 well outside."""
-    scale = 1.0 / softness
-    return 0.5 * (np.tanh((position - low) * scale) - np.tanh((position - high) * scale))
+def _polygon_form_factor(points: np.ndarray, normals: np.ndarray, corners: np.ndarray, out: np.ndarray) -> None:
+    """Lambert's polygon formula, after clipping the rectangle at each point's horizon (4 corners become at most 5)."""
+    seen = np.empty((5, 4), np.float64)
+    side = np.empty(4, np.float64)
+    normal = np.empty(3, np.float64)
+    for i in range(points.shape[0]):
+        normal[0], normal[1], normal[2] = normals[i, 0], normals[i, 1], normals[i, 2]
+        for k in range(4):
+            side[k] = 0.0
+            for axis in range(3):
+                side[k] += (corners[k, axis] - points[i, axis]) * normal[axis]
+        count = 0
+        for k in range(4):
+            j = (k + 1) % 4
+            if side[k] >= 0.0:
+                for axis in range(3):
+                    seen[count, axis] = corners[k, axis] - points[i, axis]
+                count += 1
+            if (side[k] >= 0.0) != (side[j] >= 0.0):
+                share = side[k] / (side[k] - side[j])
+                for axis in range(3):
+                    edge = corners[j, axis] - corners[k, axis]
+                    seen[count, axis] = corners[k, axis] + share * edge - points[i, axis]
+                count += 1
+        for k in range(count):
+            seen[k, 3] = np.sqrt(seen[k, 0] ** 2 + seen[k, 1] ** 2 + seen[k, 2] ** 2)
+        total = 0.0
+        for k in range(count):
+            j = k + 1 if k + 1 < count else 0
+            a, b = seen[k], seen[j]
+            total += _edge(a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], normal)
+        out[i] = max(total, 0.0) / (2.0 * np.pi)
+
+
+@njit(cache=True, nogil=True, fastmath=True, inline="always")
+def _gather(low: float, high: float, middle: float, width: float, nodes: np.ndarray, at: np.ndarray) -> None:
+    """Fill `at` (2, n) with places between `low` and `high`, dense within `width` of `middle`, and their weights.
+
+    place = middle + width·tan(u) with Gauss–Legendre nodes u: a lobe that falls like 1/(1 + (place/width)²)² becomes
+    smooth in u, however narrow it is. A wide lobe needs no trigonometry: tan(u) is then well enough a ratio of lines.
+    """
+    one = np.float32(1)
+    first, last = (low - middle) / width, (high - middle) / width
+    length_first, length_last = np.sqrt(one + first * first), np.sqrt(one + last * last)
+    centre = (first * length_last + last * length_first) / (length_first + length_last)  # tan of the mean angle
+    half = (last - first) / (length_first * length_last + one + first * last)  # tan of half the angle between
+    if half < np.float32(MILD_WARP):
+        for k in range(nodes.shape[1]):
+            step = half * nodes[0, k]
+            inverse = one / (one - centre * step)
+            at[0, k] = middle + width * (centre + step) * inverse
+            at[1, k] = half * nodes[1, k] * width * (one + centre * centre) * inverse * inverse
+        return
+    mean, angle = np.arctan(centre), np.arctan(half)
+    for k in range(nodes.shape[1]):
+        tangent = np.tan(mean + angle * nodes[0, k])
+        at[0, k] = middle + width * tangent
+        at[1, k] = angle * nodes[1, k] * width * (one + tangent * tangent)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -159,194 +240,61 @@ def _rectangle_specular(
     normals: np.ndarray,
     roughness: np.ndarray,
     f0: np.ndarray,
-    samples: np.ndarray,
-    area: np.float32,
-    spacing: np.float32,
     box: np.ndarray,
+    narrow: np.ndarray,
+    wide: np.ndarray,
     out: np.ndarray,
 ) -> None:
+    one = np.float32(1)
+    across, down = np.empty((2, 16), np.float32), np.empty((2, 16), np.float32)
     for i in range(points.shape[0]):
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
         nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
-        inverse = 1.0 / np.sqrt(px * px + py * py + pz * pz)
-        vx, vy, vz = -px * inverse, -py * inverse, -pz * inverse
-        nv = max(nx * vx + ny * vy + nz * vz, 1e-3)
-        alpha = max(roughness[i] * roughness[i], 1e-4)
-        if alpha < MIRROR_ALPHA:
-            rx, ry, rz = 2 * nv * nx - vx, 2 * nv * ny - vy, 2 * nv * nz - vz
-            if rz <= 1e-3:
-                out[i] = 0.0
-                continue
-            reach = -pz / rz
-            softness = 2.0 * alpha * reach / max(rz, 0.2) + 0.02
-            hit = _soft_inside(px + reach * rx, box[0], box[1], softness)
-            hit *= _soft_inside(py + reach * ry, box[2], box[3], softness)
-            out[i] = hit * (f0[i] + (1.0 - f0[i]) * (1.0 - nv) ** 5)
+        inverse = -one / np.sqrt(px * px + py * py + pz * pz)
+        vx, vy, vz = px * inverse, py * inverse, pz * inverse
+        nv = max(nx * vx + ny * vy + nz * vz, np.float32(1e-3))
+        alpha = max(roughness[i] * roughness[i], np.float32(1e-3))
+        # Where the mirrored line of sight meets the screen's plane, and how wide the lobe is there.
+        rx, ry = np.float32(2) * nv * nx - vx, np.float32(2) * nv * ny - vy
+        rz = max(np.float32(2) * nv * nz - vz, np.float32(0.2))
+        reach = -pz / rz
+        lobe_x, lobe_y = px + reach * rx, py + reach * ry
+        spread = np.float32(2) * alpha * reach
+        width_x = spread * np.sqrt(one + rx * rx / (rz * rz))
+        width_y = spread * np.sqrt(one + ry * ry / (rz * rz))
+        away_x = max(max(box[0] - lobe_x, lobe_x - box[1]), np.float32(0)) / width_x
+        away_y = max(max(box[2] - lobe_y, lobe_y - box[3]), np.float32(0)) / width_y
+        tail = one + away_x * away_x + away_y * away_y
+        alpha2 = alpha * alpha
+        if one / (alpha2 * tail * tail) * np.float32(0.01) < np.float32(FAINTEST_HIGHLIGHT):
+            out[i] = 0.0
             continue
-        total = 0.0
-        for k in range(samples.shape[0]):
-            lx, ly, lz = samples[k, 0] - px, samples[k, 1] - py, samples[k, 2] - pz
-            distance2 = lx * lx + ly * ly + lz * lz
-            inverse = 1.0 / np.sqrt(distance2)
-            lx, ly, lz = lx * inverse, ly * inverse, lz * inverse
-            nl = nx * lx + ny * ly + nz * lz
-            if nl <= 0.0 or lz <= 0.0:
-                continue
-            hx, hy, hz = lx + vx, ly + vy, lz + vz
-            inverse = 1.0 / np.sqrt(hx * hx + hy * hy + hz * hz)
-            nh = max((nx * hx + ny * hy + nz * hz) * inverse, 0.0)
-            vh = max((vx * hx + vy * hy + vz * hz) * inverse, 0.0)
-            # Each point stands for a patch; half its angular spread widens the lobe, so that no dots appear.
-            widened2 = alpha * alpha + spacing * spacing / distance2
-            below = nh * nh * (widened2 - 1.0) + 1.0
-            lobe = widened2 / (np.pi * below * below)
-            shadowing = nl + np.sqrt(widened2 + (1.0 - widened2) * nl * nl)
-            masking = nv + np.sqrt(widened2 + (1.0 - widened2) * nv * nv)
-            fresnel = f0[i] + (1.0 - f0[i]) * (1.0 - vh) ** 5
-            total += area * lz / distance2 * nl * lobe * fresnel / (shadowing * masking)
-        out[i] = total
-
-
-@dataclass(frozen=True)
-class SceneKind:
-    """What is typical of one of the paper's eight ambient scenes."""
-
-    lux: tuple[float, float]
-    """Range of illuminance, drawn log-uniformly."""
-    weight: float
-    """Relative frequency."""
-    direct: tuple[float, float]
-    """Range of the directional light's share relative to the diffuse light (unit irradiance each)."""
-    azimuth: tuple[float, float]
-    """Range of |azimuth| of the directional light in radians: 0 = from the camera, π = from behind the person."""
-    elevation: tuple[float, float]
-    """Range of its elevation above the horizon, radians."""
-    kelvin: tuple[float, float]
-    """Range of its correlated colour temperature before the camera's white balance."""
-    background: tuple[float, float]
-    """Range of the background's brightness relative to a surface at the face, drawn log-uniformly."""
-
-
-SCENES: dict[str, SceneKind] = {
-    "dark_room": SceneKind((4, 25), 1.2, (0.1, 0.8), (0.0, 2.2), (0.1, 1.2), (2700, 6500), (0.15, 1.2)),
-    "office": SceneKind((150, 600), 1.5, (0.2, 0.8), (0.0, 1.0), (0.7, 1.4), (3500, 5500), (0.4, 1.3)),
-    "bedroom": SceneKind((20, 200), 1.5, (0.2, 1.0), (0.2, 1.6), (0.2, 1.2), (2600, 4000), (0.2, 1.2)),
-    "backlight": SceneKind((60, 500), 1.0, (0.5, 1.5), (2.0, 2.8), (0.1, 0.7), (4000, 7000), (1.5, 6.0)),
-    "shadow": SceneKind((100, 800), 1.0, (0.0, 0.4), (0.0, 1.6), (0.3, 1.3), (5000, 8000), (0.6, 2.5)),
-    "cloudy": SceneKind((400, 1500), 0.6, (0.0, 0.3), (0.0, 3.1), (0.6, 1.5), (5500, 7500), (0.6, 2.0)),
-    "sunlight": SceneKind((800, 5000), 0.3, (0.8, 2.5), (0.2, 1.6), (0.3, 1.1), (4800, 5800), (0.5, 2.0)),
-    "street_lights": SceneKind((6, 60), 1.0, (0.4, 1.5), (0.2, 2.0), (0.5, 1.3), (2000, 4500), (0.05, 0.6)),
-}
-"""Illuminances are typical readings at a face, not measurements of the paper's data set (it gives none)."""
-MAX_LUX = 120_000.0  # direct summer sun
-
-
-@dataclass(frozen=True)
-class Ambient:
-    """The room's light on a surface: diffuse harmonics plus one direction."""
-
-    scene: str
-    lux: float
-    """Illuminance on a surface facing the camera, approximately (the harmonics' mean term is 1)."""
-    colour: tuple[float, float, float]
-    """Linear RGB of the light, green = 1."""
-    harmonics: tuple[float, ...]
-    """Nine coefficients of real spherical harmonics (unnormalised polynomials of the normal), the first 1."""
-    direction: tuple[float, float, float]
-    """Unit vector towards the directional light, camera space."""
-    direct_share: float
-    """Irradiance of the directional light on a surface facing it, over the diffuse mean."""
-    background: float
-    """Brightness of the background relative to a surface at the face."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator, scene: str | None = None, lux: float | None = None) -> Ambient:
-        """Draw a named scene (or the given one); `lux` overrides the illuminance and prefers a scene that has it."""
-        name = scene or _draw_scene_name(rng, lux)
-        kind = SCENES[require_one_of("scene", name, tuple(SCENES), "name a scene of simulator.light.SCENES")]
-        drawn_lux = float(np.exp(rng.uniform(*np.log(kind.lux))))
-        if lux is not None:
-            drawn_lux = require_between("ambient_lux", lux, 0.0, MAX_LUX, "give the room's illuminance in lux")
-        azimuth = rng.choice([-1.0, 1.0]) * rng.uniform(*kind.azimuth)
-        elevation = rng.uniform(*kind.elevation)
-        return Ambient(
-            scene=name,
-            lux=drawn_lux,
-            colour=as_triple(light_colour(rng.uniform(*kind.kelvin), rng.normal() * 0.03)),
-            harmonics=_draw_harmonics(rng),
-            direction=_direction(azimuth, elevation),
-            direct_share=float(rng.uniform(*kind.direct)),
-            background=float(np.exp(rng.uniform(*np.log(kind.background)))),
-        )
-
-    @property
-    def radiance(self) -> FloatArray:
-        """Radiance (3,) float32 of a white matte surface under the mean diffuse light, cd/m² per channel."""
-        return (self.lux / np.pi * np.asarray(self.colour)).astype(np.float32)
-
-    def diffuse(self, normals: FloatArray, occlusion: FloatArray, lit: FloatArray | float = 1.0) -> FloatArray:
-        """Irradiance/π (P, 3) float32 on unit `normals` (P, 3); `occlusion` (P,) 0..1; `lit` 0 in cast shadow."""
-        facing = np.maximum(normals @ np.asarray(self.direction, np.float32), 0.0) * lit
-        level = self._environment(normals) * occlusion + self.direct_share * facing * (0.3 + 0.7 * occlusion)
-        return level[:, None].astype(np.float32) * self.radiance
-
-    def specular(
-        self, points: FloatArray, normals: FloatArray, roughness: FloatArray, f0: float, lit: FloatArray | float = 1.0
-    ) -> FloatArray:
-        """Reflected radiance (P, 3) float32 towards the camera: the direction through GGX, the room as its mirror."""
-        view = -points / np.linalg.norm(points, axis=1, keepdims=True)
-        direction = np.asarray(self.direction, np.float32)
-        half = view + direction
-        half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-6
-        facing_half = np.clip((normals * half).sum(1), 0.0, 1.0)
-        facing_light = np.clip(normals @ direction, 0.0, 1.0)
-        facing_view = np.clip((normals * view).sum(1), 0.05, 1.0)
-        width2 = np.maximum(roughness, 0.2) ** 4  # room lights are not points: their size widens narrow lobes
-        lobe = width2 / (np.pi * (facing_half**2 * (width2 - 1.0) + 1.0) ** 2)
-        peak = np.pi * self.direct_share * lit * lobe * f0 * facing_light / (4 * facing_light * facing_view + 0.05)
-        mirrored = 2.0 * facing_view[:, None] * normals - view
-        fresnel = f0 + (np.maximum(1.0 - roughness, f0) - f0) * (1.0 - facing_view) ** 5
-        room = self._environment(mirrored) * fresnel * (1.0 - 0.7 * roughness)
-        return (peak + room)[:, None].astype(np.float32) * self.radiance
-
-    def _environment(self, directions: FloatArray) -> FloatArray:
-        x, y, z = directions[:, 0], directions[:, 1], directions[:, 2]
-        c = np.asarray(self.harmonics, np.float32)
-        linear = c[0] + c[1] * y + c[2] * z + c[3] * x
-        quadratic = c[4] * x * y + c[5] * y * z + c[6] * (3 * z * z - 1) + c[7] * x * z + c[8] * (x * x - y * y)
-        return np.maximum(linear + quadratic, MIN_IRRADIANCE_FACTOR)
-
-
-def light_colour(kelvin: float, green_shift: float = 0.0) -> FloatArray:
-    """Linear sRGB (3,) of a light of this colour temperature, green = 1, after a camera's automatic white balance.
-
-    Red and blue of a black body relative to green follow (kelvin/6500)^−1.0 and ^1.4 within about 20 % between 2700 and
-    8000 K; cameras adapt by about two thirds, so only a third of the cast (in log) is left.
-    """
-    ratio = kelvin / 6500.0
-    left_over = 1.0 / 3.0
-    return np.array([ratio ** (-1.0 * left_over), 1.0 + green_shift, ratio ** (1.4 * left_over)])
-
-
-def _draw_scene_name(rng: np.random.Generator, lux: float | None) -> str:
-    fitting = [name for name, kind in SCENES.items() if lux is None or kind.lux[0] <= lux <= kind.lux[1]]
-    names = fitting or list(SCENES)
-    weights = np.array([SCENES[name].weight for name in names])
-    return str(rng.choice(names, p=weights / weights.sum()))
-
-
-def _draw_harmonics(rng: np.random.Generator) -> tuple[float, ...]:
-    first_order = [rng.uniform(0.1, 0.5), rng.uniform(-0.2, 0.35), rng.normal() * 0.2]  # light tends to come from above
-    return (1.0, *map(float, first_order), *map(float, rng.normal(size=5) * 0.06))
-
-
-def _direction(azimuth: float, elevation: float) -> tuple[float, float, float]:
-    horizontal = np.cos(elevation)
-    vector = np.array([np.sin(azimuth) * horizontal, np.sin(elevation), np.cos(azimuth) * horizontal])
-    return as_triple(vector)
-
-
-def as_triple(values: np.ndarray) -> tuple[float, float, float]:
-    """Three plain floats, for a frozen setting."""
-    first, second, third = map(float, values)
-    return first, second, third
+        nodes = wide if alpha > np.float32(ROUGH_ALPHA) else narrow
+        _gather(box[0], box[1], lobe_x, width_x, nodes, across)
+        _gather(box[2], box[3], lobe_y, width_y, nodes, down)
+        total = np.float32(0)
+        masking = nv + np.sqrt(alpha2 + (one - alpha2) * nv * nv)
+        for row in range(nodes.shape[1]):
+            ly = down[0, row] - py
+            for column in range(nodes.shape[1]):
+                lx, lz = across[0, column] - px, -pz
+                nl = nx * lx + ny * ly + nz * lz
+                if nl <= 0.0:
+                    continue
+                distance2 = lx * lx + ly * ly + lz * lz
+                inverse = one / np.sqrt(distance2)
+                nl *= inverse
+                vl = (vx * lx + vy * ly + vz * lz) * inverse
+                half2 = np.float32(2) + np.float32(2) * vl  # |l + v|²
+                nh = nl + nv
+                hx, hy, hz = lx * inverse + vx, ly * inverse + vy, lz * inverse + vz
+                sx, sy, sz = ny * hz - nz * hy, nz * hx - nx * hz, nx * hy - ny * hx
+                below = (nh * nh * alpha2 + sx * sx + sy * sy + sz * sz) / half2  # the sine keeps narrow lobes exact
+                grazing = one - np.sqrt(half2) * np.float32(0.5)
+                power = grazing * grazing
+                power *= power * grazing
+                shadowing = nl + np.sqrt(alpha2 + (one - alpha2) * nl * nl)
+                fresnel = f0[i] + (one - f0[i]) * power
+                weight = across[1, column] * down[1, row] * lz * inverse / distance2 * nl
+                total += weight * fresnel / (below * below * shadowing)
+        out[i] = total * alpha2 / (np.float32(np.pi) * masking)

@@ -16,18 +16,17 @@ import cv2
 import numpy as np
 from numba import njit
 
+from simulator.ambient import Lighting
 from simulator.head import HeadMesh
 from simulator.identity import Identity
-from simulator.light import Ambient, ScreenLight, screen_diffuse, screen_specular
 from simulator.material import Surface, skin_surface
 from simulator.raster import rasterise
+from simulator.shading import shade
 
 OVERSAMPLING = 1.5
 """Layers are this much larger than the photographs, so that edges are smooth and motion loses no sharpness."""
 SKIN_F0 = 0.028
 SKIN_SCATTER_CM = (0.22, 0.10, 0.05)
-SCATTERED_SHARE = 0.65
-"""Share of the light that leaves skin away from where it entered."""
 BUMP_TILT = 0.035
 """Tilt of the normal per unit of the material's fine relief."""
 PART_COUNT = 5
@@ -69,14 +68,6 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     return (about_z @ about_y @ about_x).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Lighting:
-    """Both lights of a scene."""
-
-    ambient: Ambient
-    screen: ScreenLight
 
 
 @dataclass(frozen=True)
@@ -135,9 +126,18 @@ SKIN = Finish()
 
 
 def render_head(
-    identity: Identity, mesh: HeadMesh, pose: Pose, view: View, lighting: Lighting, finish: Finish = SKIN
+    identity: Identity,
+    mesh: HeadMesh,
+    pose: Pose,
+    view: View,
+    lighting: Lighting,
+    finish: Finish = SKIN,
+    in_front_cm: np.ndarray | None = None,
 ) -> LightLayers:
-    """Render a head (live, or a mask by its `finish`) into layers of `view.size`."""
+    """Render a head (live, or a mask by its `finish`) into layers of `view.size`.
+
+    `in_front_cm` (size, size), 0 where nothing is, is the depth of what stands before it and throws its shadow on it.
+    """
     attributes = np.concatenate(
         [mesh.normals @ pose.rotation.T, mesh.canonical, mesh.part[:, None], mesh.hair[:, None]], 1
     ).astype(np.float32)
@@ -146,17 +146,28 @@ def render_head(
     )
     mask = raster.mask
     inside = raster.attributes[mask]
-    surface = _visible_surface(identity, inside[:, 3:6], inside[:, 6], inside[:, 7])
+    part = inside[:, 6]
+    surface = _visible_surface(identity, inside[:, 3:6], part, inside[:, 7])
     if finish.repaint is not None:
-        surface = finish.repaint(surface, inside[:, 6])
+        surface = finish.repaint(surface, part)
     pixels_per_cm = view.focal_px / max(float(-pose.translation_cm[2]) - 4.0, 1.0)
-    normals = _relief(raster.attributes[..., :3], mask, finish.relief_blur_cm * pixels_per_cm)
-    normals = _bumped(normals, surface.bump * finish.bump_scale)
-    points = back_project(raster.depth_cm, view)[mask]
-    ambient, screen = _shade(points, normals, surface, lighting, finish, mask, pixels_per_cm)
+    smooth = _relief(raster.attributes[..., :3], finish.relief_blur_cm * pixels_per_cm)
+    red, green, blue = (radius * pixels_per_cm for radius in finish.scatter_cm)
+    ambient, screen = shade(
+        depth_cm=raster.depth_cm,
+        geometry_normals=smooth,
+        points=back_project(raster.depth_cm, view)[mask],
+        normals=_bumped(_unit(smooth[mask]), surface.bump * finish.bump_scale),
+        surface=surface,
+        lighting=lighting,
+        f0=finish.f0,
+        scatter_px=(red, green, blue),
+        focal_px=view.focal_px,
+        in_front_cm=in_front_cm,
+    )
     face = np.zeros_like(mask)
-    face[mask] = (inside[:, 6] < FACE_PARTS_BELOW) & (inside[:, 7] < 0.5) & (inside[:, 5] > 0.0)
-    return LightLayers(ambient, screen, mask, np.where(mask, raster.depth_cm, 0.0).astype(np.float32), face)
+    face[mask] = (part < FACE_PARTS_BELOW) & (inside[:, 7] < 0.5) & (inside[:, 5] > 0.0)
+    return LightLayers(ambient, screen, mask, raster.depth_cm, face)
 
 
 def _visible_surface(identity: Identity, canonical: np.ndarray, part: np.ndarray, hair: np.ndarray) -> Surface:
@@ -182,64 +193,23 @@ def back_project(depth_cm: np.ndarray, view: View) -> np.ndarray:
     return np.stack([depth_cm * x[None, :], depth_cm * y[:, None], -depth_cm], -1).astype(np.float32)
 
 
-def _relief(normals: np.ndarray, mask: np.ndarray, blur_px: float) -> np.ndarray:
-    """Unit normals (P, 3) inside the mask, after losing detail finer than `blur_px`."""
-    if blur_px > 0.1:
-        normals = cv2.GaussianBlur(np.where(mask[..., None], normals, 0.0).astype(np.float32), (0, 0), blur_px)
-    return _unit(normals[mask])
+def _relief(normals: np.ndarray, blur_px: float) -> np.ndarray:
+    """Normals (H, W, 3), 0 where nothing is, after losing detail finer than `blur_px`; not of unit length."""
+    return cv2.GaussianBlur(normals, (0, 0), blur_px) if blur_px > 0.1 else np.ascontiguousarray(normals)
 
 
 def _bumped(normals: np.ndarray, bump: np.ndarray) -> np.ndarray:
     """Tilt normals (P, 3) by the material's fine relief (P,): pores and wrinkles too small for the mesh."""
-    tilt = np.stack([bump, np.roll(bump, 1), np.zeros_like(bump)], 1) * BUMP_TILT
-    return _unit(normals + tilt.astype(np.float32))
+    tilted = normals.copy()
+    tilted[:, 0] += np.float32(BUMP_TILT) * bump
+    tilted[:, 1] += np.float32(BUMP_TILT) * np.roll(bump, 1)
+    return _unit(tilted)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-9)).astype(np.float32)
-
-
-def _shade(
-    points: np.ndarray,
-    normals: np.ndarray,
-    surface: Surface,
-    lighting: Lighting,
-    finish: Finish,
-    mask: np.ndarray,
-    pixels_per_cm: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ambient and screen layers (H, W, 3) of a head's visible points (P, 3)."""
-    room, screen = lighting.ambient, lighting.screen
-    room_irradiance = _image(room.diffuse(normals, surface.occlusion), mask)
-    direct = screen_diffuse(points, normals, screen) * (0.35 + 0.65 * surface.occlusion)
-    screen_irradiance = _image(np.repeat(direct[:, None], 3, 1), mask)
-    skin = mask.astype(np.float32)
-    for channel, radius_cm in enumerate(finish.scatter_cm):
-        sigma = radius_cm * pixels_per_cm
-        if sigma > 0.0:
-            room_irradiance[..., channel] = scatter(room_irradiance[..., channel], skin, sigma)
-            screen_irradiance[..., channel] = scatter(screen_irradiance[..., channel], skin, sigma)
-    gloss = surface.specular_scale * surface.occlusion
-    room_gloss = room.specular(points, normals, surface.roughness, finish.f0) * gloss[:, None]
-    screen_gloss = screen_specular(points, normals, surface.roughness, finish.f0, screen)
-    screen_gloss = screen_gloss * surface.specular_scale * (0.4 + 0.6 * surface.occlusion)
-    albedo = _image(surface.albedo, mask)
-    ambient_layer = albedo * room_irradiance + _image(room_gloss, mask)
-    screen_layer = albedo * screen_irradiance + _image(np.repeat(screen_gloss[:, None], 3, 1), mask)
-    return ambient_layer, screen_layer
-
-
-def scatter(irradiance: np.ndarray, mask: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Blur irradiance (H, W) within `mask` (H, W) float 0/1: light that wanders through skin, none from outside."""
-    weight = cv2.GaussianBlur(mask, (0, 0), sigma_px) + 1e-4
-    blurred = cv2.GaussianBlur(irradiance * mask, (0, 0), sigma_px) / weight
-    return ((1.0 - SCATTERED_SHARE) * irradiance + SCATTERED_SHARE * blurred) * mask
-
-
-def _image(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    image = np.zeros((*mask.shape, values.shape[1]), np.float32)
-    image[mask] = values
-    return image
+    """Vectors (P, 3) float32 at length 1."""
+    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) + np.float32(1e-9)
+    return (vectors / length[:, None]).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)
@@ -324,47 +294,6 @@ def move(image: np.ndarray, source: np.ndarray, *, nearest: bool = False) -> np.
     """Photograph a layer image (H, W[, 3]) through a motion map (size, size, 2)."""
     how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     return cv2.remap(image, source, None, how, borderMode=cv2.BORDER_REPLICATE)
-
-
-def draw_background(rng: np.random.Generator, size: int, lighting: Lighting) -> LightLayers:
-    """Draw what stands behind everybody: wall, furniture, tiles; slightly lit by the screen; no depth, no face."""
-    albedo = _draw_wall(rng, size)
-    for _ in range(int(rng.integers(1, 7))):
-        _draw_rectangle(rng, albedo)
-    albedo = cv2.GaussianBlur(albedo, (0, 0), float(rng.uniform(0.4, 3.5)) * size / 384)
-    distance_cm = float(np.exp(rng.uniform(np.log(60.0), np.log(400.0))))
-    facing = lighting.screen.width_cm * lighting.screen.height_cm / (np.pi * distance_cm**2)
-    nothing = np.zeros((size, size), np.float32)
-    return LightLayers(
-        ambient=albedo * lighting.ambient.radiance * np.float32(lighting.ambient.background),
-        screen=albedo * np.float32(facing),
-        covered=nothing > 0.0,
-        depth_cm=nothing,
-        face=nothing > 0.0,
-    )
-
-
-def _draw_wall(rng: np.random.Generator, size: int) -> np.ndarray:
-    coarse = int(rng.integers(4, 24))
-    blotches = cv2.resize(
-        rng.normal(size=(coarse, coarse)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
-    )
-    colour = np.clip(rng.uniform(0.1, 0.7) + rng.normal(size=3) * 0.12, 0.03, 0.9).astype(np.float32)
-    wall = colour * (1.0 + rng.uniform(0.02, 0.35) * blotches[..., None])
-    if rng.random() < 0.4:
-        step = int(rng.integers(size // 12, size // 4))
-        wall[int(rng.integers(step)) :: step] *= rng.uniform(0.4, 0.9)
-        wall[:, int(rng.integers(step)) :: step] *= rng.uniform(0.4, 0.9)
-    return np.clip(wall, 0.02, 0.95).astype(np.float32)
-
-
-def _draw_rectangle(rng: np.random.Generator, albedo: np.ndarray) -> None:
-    size = albedo.shape[0]
-    x, y = rng.integers(-size // 4, size, 2)
-    width, height = rng.integers(size // 20, size, 2)
-    patch = albedo[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)]
-    patch *= np.float32(0.2)
-    patch += np.float32(0.8) * rng.uniform(0.02, 0.9, 3).astype(np.float32)
 
 
 def with_albedo(surface: Surface, albedo: np.ndarray, roughness: np.ndarray, specular_scale: np.ndarray) -> Surface:

@@ -12,13 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from simulator.ambient import Ambient, Lighting
 from simulator.attack import Artefact, present
+from simulator.background import draw_background
 from simulator.framing import Framing
 from simulator.head import build_head
 from simulator.identity import Expression, Identity
-from simulator.light import Ambient, ScreenLight
+from simulator.light import ScreenLight
 from simulator.phone import Phone
-from simulator.scene import OVERSAMPLING, Lighting, LightLayers, View, draw_background
+from simulator.scene import OVERSAMPLING, LightLayers, View
 from simulator.streams import stream
 
 DISTANCES_CM = (12.0, 100.0)

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from simulator.ambient import Ambient, Lighting
 from simulator.errors import SimulationError
-from simulator.light import Ambient, ScreenLight
+from simulator.light import ScreenLight
 from simulator.phone import Phone
-from simulator.scene import Lighting, LightLayers, View
+from simulator.scene import LightLayers, View
 from simulator.stage import Stage
 
 FORMAT = "flashproof-stage"

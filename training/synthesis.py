@@ -29,9 +29,9 @@ import simulator
 from flash_sequencer.plan import FlashPlan, challenge, default_plan
 from sdk_reference.atomic_files import write_atomically, write_json, writing_to
 from sdk_reference.capture import Capture, Labels, save_capture
+from simulator.ambient import MAX_LUX
 from simulator.capture import Shot, photograph
 from simulator.instruments import INSTRUMENTS, SPECIES
-from simulator.light import MAX_LUX
 from simulator.stage import DISTANCES_CM, Stage, set_stage
 from simulator.stage_file import stage_bytes
 from training.dataset_folder import (

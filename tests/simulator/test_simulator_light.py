@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from simulator.ambient import SCENES, Ambient, light_colour
 from simulator.errors import SimulationError
-from simulator.light import SCENES, Ambient, ScreenLight, light_colour, screen_diffuse, screen_specular
+from simulator.light import ScreenLight, screen_diffuse, screen_specular
 
 SCREEN = ScreenLight(offset_x_cm=0.4)
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.light import Ambient, ScreenLight
+from simulator.ambient import Ambient, Lighting
+from simulator.background import draw_background
+from simulator.light import ScreenLight
 from simulator.scene import (
-    Lighting,
     LightLayers,
     Motion,
     MotionWalk,
     Pose,
     View,
     back_project,
-    draw_background,
     motion_map,
     move,
     relight,
     rotation,
-    scatter,
 )
+from simulator.shading import scatter
 from simulator.stage import set_stage
 
 
