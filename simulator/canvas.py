@@ -17,10 +17,12 @@ from simulator.identity import Identity
 
 DARKEST, BRIGHTEST = 0.003, 0.95
 """Nothing reflects less or more."""
-EAR_PART, NECK_PART, TORSO_PART, LONG_HAIR_PART = 0.5, 1.5, 2.5, 3.5
+EAR_PART, NECK_PART, TORSO_PART, LONG_HAIR_PART, GLASSES_PART = 0.5, 1.5, 2.5, 3.5, 4.5
 """Lower limits of the mesh's part numbers."""
 MOUTH_PART = 0.245
 """Just below the part number of the strip inside an open mouth."""
+SHUT_PART = 0.06
+"""Half the part number of the seam of shut lids: from here on there is no eyeball."""
 
 
 @dataclass(frozen=True)

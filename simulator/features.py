@@ -18,6 +18,8 @@ MOUTH_SEAM_CM = 0.03
 """Half height, on the canonical face, of the strip between the lips that stretches into the open mouth."""
 EYEBALL_HALF_WIDTH_CM, EYEBALL_HALF_HEIGHT_CM, EYEBALL_BULGE_CM = 1.75, 1.30, 1.15
 LID_THICKNESS_CM = 0.10
+SHUT_FROM_BLINK = (0.78, 0.88)
+"""Blinks at which the slit between the lids begins to vanish and is gone."""
 
 
 def gaussian(
@@ -185,6 +187,14 @@ def lowered_lids(eyes: Eyes, x: np.ndarray, y: np.ndarray, blink: float) -> np.n
     drawn = high + (up - edge) * (top - high) / np.maximum(top - edge, 1e-3)
     moved = (np.abs(outward) < eyes.half_width) & (up > edge) & (up < top)
     return np.where(moved, y + drawn - up, y)
+
+
+def shut_seam(eyes: Eyes, x: np.ndarray, y: np.ndarray, blink: float) -> np.ndarray:
+    """1 around the line where nearly shut lids meet, 0 elsewhere; eyes narrower than a cell of the mesh count as shut."""
+    outward, up = eye_frame(eyes, x, y)
+    shut = np.clip((blink - SHUT_FROM_BLINK[0]) / (SHUT_FROM_BLINK[1] - SHUT_FROM_BLINK[0]), 0.0, 1.0)
+    near = (np.abs(outward) < eyes.half_width + 0.3) & (np.abs(up - lower_lid(eyes, outward)) < 0.3)
+    return shut * near
 
 
 def move_expression(

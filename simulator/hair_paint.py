@@ -1,4 +1,4 @@
-"""Beard, hair of the head, and clothes, painted on the points of a person.
+"""Beard, hair of the head, clothes and the frames of glasses, painted on the points of a person.
 
 It belongs to no section of the paper. Strands are streaks of noise along the direction of growth; at the hairline they
 thin out raggedly, and cropped hair lets the scalp through.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator import hairdo, texture
-from simulator.canvas import DARKEST, EAR_PART, LONG_HAIR_PART, TORSO_PART, Canvas
+from simulator.canvas import DARKEST, EAR_PART, GLASSES_PART, LONG_HAIR_PART, TORSO_PART, Canvas
 from simulator.features import gaussian, lower_lip_edge, smooth_step, upper_lip_edge
 from simulator.identity import Identity
 
@@ -59,7 +59,7 @@ def paint_hair(identity: Identity, canvas: Canvas) -> None:
     """Hair of the head: strands that thin out raggedly at the hairline; cropped hair lets the scalp through."""
     hair = identity.hair
     u, v = identity.skin.texture_offset
-    hanging = canvas.part > LONG_HAIR_PART
+    hanging = (canvas.part > LONG_HAIR_PART) & (canvas.part < GLASSES_PART)
     at = np.flatnonzero(hanging | ((canvas.ramp > 0.02) & (canvas.part < EAR_PART)))
     if at.size == 0:
         return
@@ -97,3 +97,15 @@ def paint_clothes(identity: Identity, canvas: Canvas) -> None:
     canvas.roughness[at] = CLOTH_ROUGHNESS
     canvas.gloss[at] = 0.4
     canvas.bump[at] = 2.0 * knit
+
+
+def paint_glasses(identity: Identity, canvas: Canvas) -> None:
+    """The frame's plastic or metal."""
+    worn = identity.glasses
+    if worn is None:
+        return
+    at = np.flatnonzero(canvas.part > GLASSES_PART)
+    canvas.albedo[at] = worn.albedo
+    canvas.roughness[at] = worn.roughness
+    canvas.gloss[at] = worn.gloss
+    canvas.bump[at] = 0.0

@@ -9,19 +9,22 @@ to the image's right, y up, z towards the camera, cm, the origin near the middle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator import features, hairdo
+from simulator import features, glasses, hairdo
 from simulator.identity import Expression, Identity, Skull
 
 __all__ = ["Expression", "HeadMesh", "Identity", "build_head"]
 
-FACE, EAR, NECK, TORSO, LONG_HAIR = 0, 1, 2, 3, 4
+FACE, EAR, NECK, TORSO, LONG_HAIR, GLASSES = 0, 1, 2, 3, 4, 5
 """Values of HeadMesh.part."""
+PART_COUNT = 6
 MOUTH_INSIDE = 0.25
 """Part of the two rows at the lips' seam while the mouth is open: a face still, but the paint sees the difference."""
+SHUT_LID = 0.12
+"""Part of the vertices along the seam of shut lids: the triangles across it hold no eyeball, only lashes."""
 CHIN_Y, CROWN_FROM_Y, CROWN_Y = -9.6, 6.0, 13.1
 MIDDLE_Z = -2.9
 FINE_STEP_CM, COARSE_STEP_CM = 0.12, 0.30
@@ -44,9 +47,11 @@ class HeadMesh:
     canonical: np.ndarray
     """(V, 3) float32, cm: the same point of skin on the neutral, unwarped face; what paint is laid in."""
     part: np.ndarray
-    """(V,) float32: FACE, EAR, NECK, TORSO or LONG_HAIR, or MOUTH_INSIDE."""
+    """(V,) float32: FACE, EAR, NECK, TORSO, LONG_HAIR or GLASSES, or MOUTH_INSIDE."""
     hair: np.ndarray
     """(V,) float32 in 0..1: `hairdo.hair_ramp` of the distance to the hairline."""
+    lenses: glasses.LensMesh | None = None
+    """The clear lenses of somebody who wears glasses; their frame is part of the mesh."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,18 @@ class _Sheet:
 
 def build_head(identity: Identity, expression: Expression | None = None) -> HeadMesh:
     """The mesh of `identity` wearing `expression` (neutral by default); about 60,000 triangles, always the same."""
-    sheets = [_head_sheet(identity, expression or Expression()), *_torso_sheets(identity)]
+    head = _head_sheet(identity, expression or Expression())
+    sheets = [head, *_torso_sheets(identity)]
     if identity.hair.length_cm == 0.0:
         sheets += [_ear_sheet(identity, side) for side in (-1.0, 1.0)]
     else:
         sheets.append(_hair_sheet(identity))
-    return _join(sheets)
+    if identity.glasses is None:
+        return _join(sheets)
+    fitting = glasses.fit(identity, head.canonical, head.positions)
+    tubes = glasses.frame_tubes(identity, fitting)
+    sheets += [_Sheet(tube, tube, GLASSES, np.zeros(tube.shape[:2]), closed=True) for tube in tubes]
+    return replace(_join(sheets), lenses=glasses.lens_mesh(identity, fitting))
 
 
 def _join(sheets: list[_Sheet]) -> HeadMesh:
@@ -186,6 +197,8 @@ def _head_sheet(identity: Identity, expression: Expression) -> _Sheet:
     positions = _lift_hair(positions, hairdo.volume(identity, distance, y, azimuth))
     seam = (np.abs(y - identity.mouth.y) < features.MOUTH_SEAM_CM + 1e-6) & (cosine > 0.0)
     part = MOUTH_INSIDE * (seam & (expression.mouth_open > 0.0)) + FACE
+    if expression.blink > 0.0:
+        part = part + SHUT_LID * features.shut_seam(identity.eyes, x, y, expression.blink) * (cosine > 0.0)
     return _Sheet(positions, canonical, part, hairdo.hair_ramp(distance), closed=True)
 
 

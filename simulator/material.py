@@ -13,7 +13,7 @@ from simulator import texture
 from simulator.canvas import EAR_PART, NECK_PART, TORSO_PART, Canvas, Surface
 from simulator.face_paint import paint_brows, paint_eyes, paint_lids, paint_lips, paint_nostrils
 from simulator.features import fold_distance, gaussian, smooth_step
-from simulator.hair_paint import paint_beard, paint_clothes, paint_hair
+from simulator.hair_paint import paint_beard, paint_clothes, paint_glasses, paint_hair
 from simulator.identity import Identity
 
 __all__ = ["Surface", "skin_surface"]
@@ -33,6 +33,7 @@ def skin_surface(identity: Identity, canonical: np.ndarray, part: np.ndarray, ha
     paint_brows(identity, canvas)
     paint_hair(identity, canvas)
     paint_clothes(identity, canvas)
+    paint_glasses(identity, canvas)
     return canvas.surface()
 
 

@@ -13,11 +13,13 @@ import numpy as np
 
 from simulator.identity import (
     BEARD_STYLES,
+    FRAME_STYLES,
     HAIR_STYLES,
     NECKLINES,
     Clothes,
     Colour,
     Eyes,
+    Glasses,
     Hair,
     Identity,
     Mouth,
@@ -57,6 +59,7 @@ def draw_identity(subject: int) -> Identity:
         skin=skin,
         hair=hair,
         clothes=_draw_clothes(rng),
+        glasses=_draw_glasses(rng, age),
     )
 
 
@@ -230,6 +233,32 @@ def _draw_clothes(rng: np.random.Generator) -> Clothes:
         second=_colour(second),
         stripes=stripes,
         neckline=NECKLINES[int(rng.choice(3, p=[0.5, 0.25, 0.25]))],
+    )
+
+
+def _draw_glasses(rng: np.random.Generator, age: float) -> Glasses | None:
+    """Three people in ten wear glasses, the old more often; plastic or metal, mostly dark, sometimes coloured."""
+    if rng.random() > 0.16 + 0.34 * age:
+        return None
+    metal = rng.random() < 0.4
+    dark, brown = np.array([0.012, 0.012, 0.014]), np.array([0.075, 0.035, 0.016])
+    plastics = np.array([dark, dark, brown, rng.uniform(0.02, 0.5, 3), [0.55, 0.53, 0.50]])
+    metals = np.array([[0.02, 0.02, 0.02], [0.16, 0.16, 0.16], [0.22, 0.15, 0.06]])
+    albedo = (metals if metal else plastics)[int(rng.integers(3 if metal else 5))]
+    half_width = _around(rng, 2.45, 0.16)
+    coated = rng.random() < 0.75
+    return Glasses(
+        style=FRAME_STYLES[int(rng.choice(3, p=[0.65, 0.15, 0.20]))],
+        half_width_cm=half_width,
+        half_height_cm=half_width * float(rng.uniform(0.62, 0.97)),
+        squareness=float(rng.uniform(2.0, 3.6)),
+        rim_cm=float(rng.uniform(0.05, 0.09)) if metal else float(rng.uniform(0.10, 0.22)),
+        arm_height_cm=float(rng.uniform(0.10, 0.20)) if metal else float(rng.uniform(0.20, 0.45)),
+        albedo=_colour(albedo),
+        roughness=float(rng.uniform(0.15, 0.35)),
+        gloss=float(rng.uniform(6.0, 12.0)) if metal else float(rng.uniform(1.2, 1.6)),
+        base_radius_cm=float(rng.uniform(8.0, 16.0)),
+        coating_f0=float(rng.uniform(0.004, 0.015)) if coated else 0.042,
     )
 
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numba import njit
 
-from simulator.head import HeadMesh
+from simulator.head import PART_COUNT, HeadMesh
 from simulator.identity import Identity
 from simulator.light import Ambient, ScreenLight, screen_diffuse, screen_specular
 from simulator.material import Surface, skin_surface
@@ -30,7 +30,6 @@ SCATTERED_SHARE = 0.65
 """Share of the light that leaves skin away from where it entered."""
 BUMP_TILT = 0.035
 """Tilt of the normal per unit of the material's fine relief."""
-PART_COUNT = 5
 FACE_PARTS_BELOW = 0.5  # part 0 is the head itself; ears, neck, torso and long hair follow
 
 
