@@ -70,7 +70,7 @@ def fold_distance(identity: Identity, x: np.ndarray, y: np.ndarray) -> tuple[np.
     along = (top - y) / (top - bottom)
     start, end = identity.nose.wings_cm + 0.35, identity.mouth.half_width + 0.90
     path = start + (end - start) * np.clip(along, 0.0, 1.2) ** 0.8
-    weight = smooth_step((along - 0.05) / 0.06) * smooth_step((1.0 - along) / 0.10)
+    weight = smooth_step((along - 0.05) / 0.06) * smooth_step((0.85 - along) / 0.14)
     return np.abs(x) - path, weight
 
 
@@ -123,8 +123,8 @@ def _cheek_relief(identity: Identity, expression: Expression, x: np.ndarray, y: 
     flesh = skull.fullness_cm * gaussian(side, y, 4.3, identity.mouth.y + 0.8, 1.5, 1.7)
     raised = 0.32 * smile * gaussian(side, y, 3.9, eyes.y - 2.7, 1.2, 0.9)
     across, weight = fold_distance(identity, x, y)
-    depth = 0.03 + 0.12 * identity.skin.wrinkles + 0.14 * smile
-    fold = -depth * weight * np.exp(-0.5 * (across / 0.27) ** 2)
+    depth = 0.015 + 0.12 * identity.skin.wrinkles + 0.14 * smile
+    fold = -depth * weight * np.exp(-0.5 * (across / 0.33) ** 2)
     pad = 0.9 * depth * weight * np.exp(-0.5 * ((across - 0.65) / 0.50) ** 2)
     return bone + flesh + raised + fold + pad
 

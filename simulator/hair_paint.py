@@ -75,12 +75,13 @@ def paint_hair(identity: Identity, canvas: Canvas) -> None:
     colour = np.array(hair.albedo) * np.clip(1.0 + 0.30 * lock + 0.15 * canvas.blotch[at], 0.25, 2.2)[:, None]
     canvas.cover(at, weight, np.maximum(colour, DARKEST))
     canvas.roughness[at] += weight * (HAIR_ROUGHNESS - canvas.roughness[at])
-    canvas.gloss[at] += weight * (0.45 + 0.2 * lock - canvas.gloss[at])
+    inside = np.where(loose, smooth_step((np.abs(around) - 1.75) / 0.15), 0.0)
+    shine = np.where(loose, 0.20, 0.36) * (1.0 + 0.45 * lock) * (1.0 - inside)
+    canvas.gloss[at] += weight * (shine - canvas.gloss[at])
     canvas.bump[at] += weight * (3.0 * lock - canvas.bump[at])
     canvas.hair[at] = np.maximum(canvas.hair[at], weight)
     canvas.occlusion[at] *= 1.0 - weight * np.clip(0.16 - 0.14 * lock, 0.0, 0.5)
-    inside = np.where(loose, 0.35 * smooth_step((np.abs(around) - 1.75) / 0.15), 0.0)
-    canvas.occlusion[at] *= 1.0 - inside
+    canvas.occlusion[at] *= 1.0 - 0.55 * inside
 
 
 def paint_clothes(identity: Identity, canvas: Canvas) -> None:

@@ -73,7 +73,7 @@ def build_head(identity: Identity, expression: Expression | None = None) -> Head
     if identity.hair.length_cm == 0.0:
         sheets += [_ear_sheet(identity, side) for side in (-1.0, 1.0)]
     else:
-        sheets.append(_hair_sheet(identity))
+        sheets += [_hair_sheet(identity, layer) for layer in range(hairdo.SHELL_LAYERS)]
     if identity.glasses is None:
         return _join(sheets)
     fitting = glasses.fit(identity, head.canonical, head.positions)
@@ -142,8 +142,8 @@ def _skull_profiles(skull: Skull, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Half width, front depth and back depth (R, 1) of each row."""
     jaw, chin = skull.jaw, skull.chin
     width = [
-        (-9.6, 0.0), (-9.52, 2.1 * chin), (-9.3, 3.4 * chin), (-8.9, 4.3 * (chin + jaw) / 2), (-8.2, 5.0 * jaw),
-        (-7.0, 5.65 * jaw), (-5.0, 6.2 * jaw), (-2.5, 6.70), (0.3, 7.05), (3.0, 7.15 * skull.temple),
+        (-9.6, 0.0), (-9.52, 2.3 * chin), (-9.3, 3.7 * chin), (-8.9, 4.65 * (chin + jaw) / 2), (-8.2, 5.35 * jaw),
+        (-7.0, 5.9 * jaw), (-5.0, 6.3 * jaw), (-2.5, 6.70), (0.3, 7.05), (3.0, 7.15 * skull.temple),
         (4.5, 7.15 * skull.temple), (6.0, 7.35),
     ]  # fmt: skip
     front = [(-9.6, 5.9), (-9.3, 6.75), (-8.9, 7.25), (-8.2, 7.6), (-6.5, 7.85), (-4.0, 8.15), (0.0, 8.2), (3.0, 8.0),
@@ -286,7 +286,7 @@ def _torso_sheets(identity: Identity) -> list[_Sheet]:
     ]
 
 
-def _hair_sheet(identity: Identity) -> _Sheet:
-    """Hanging hair: its rows go down and its columns leftwards, which keeps normals outward."""
-    positions, canonical = hairdo.hanging_shell(identity)
+def _hair_sheet(identity: Identity, layer: int) -> _Sheet:
+    """One layer of hanging hair: its rows go down and its columns leftwards, which keeps normals outward."""
+    positions, canonical = hairdo.hanging_shell(identity, layer)
     return _Sheet(positions, canonical, LONG_HAIR, np.ones(positions.shape[:2]), closed=False)

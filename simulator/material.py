@@ -101,7 +101,7 @@ def _paint_wrinkles(identity: Identity, canvas: Canvas) -> None:
     """Fold beside the mouth, lines of the forehead, between the brows and at the eyes' outer corners."""
     wrinkles, eyes = identity.skin.wrinkles, identity.eyes
     across, weight = fold_distance(identity, canvas.x, canvas.y)
-    fold = (0.03 + 0.17 * wrinkles) * weight * np.exp(-0.5 * (across / 0.13) ** 2) * canvas.front
+    fold = (0.01 + 0.16 * wrinkles) * weight * np.exp(-0.5 * (across / 0.17) ** 2) * canvas.front
     canvas.albedo *= (1.0 - fold)[:, None].astype(np.float32)
     if wrinkles < 0.15:
         return
