@@ -10,8 +10,10 @@ to the image's right, y up, z towards the camera, cm, the origin near the middle
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+from numba import njit
 
 from simulator import features, glasses, hairdo
 from simulator.identity import Expression, Identity, Skull
@@ -88,37 +90,53 @@ def _join(sheets: list[_Sheet]) -> HeadMesh:
     parts = [np.broadcast_to(np.float32(sheet.part), sheet.hair.shape).ravel() for sheet in sheets]
     return HeadMesh(
         vertices_cm=np.concatenate([sheet.positions.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
-        normals=np.concatenate([_grid_normals(sheet).reshape(-1, 3) for sheet in sheets]).astype(np.float32),
-        triangles=np.concatenate([t + o for t, o in zip(triangles, offsets, strict=False)]).astype(np.int32),
+        normals=np.concatenate([_grid_normals(sheet).reshape(-1, 3) for sheet in sheets]),
+        triangles=np.concatenate([t + np.int32(o) for t, o in zip(triangles, offsets, strict=False)]),
         canonical=np.concatenate([sheet.canonical.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
         part=np.concatenate(parts),
         hair=np.concatenate([sheet.hair.ravel() for sheet in sheets]).astype(np.float32),
     )
 
 
+@lru_cache(maxsize=64)
 def _grid_triangles(rows: int, columns: int) -> np.ndarray:
-    """Two triangles per cell; counter-clockwise when rows go up and columns go right."""
+    """Two triangles (T, 3) int32 per cell; counter-clockwise when rows go up and columns go right."""
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
     first = (row * columns + column).ravel()
     lower = np.stack([first, first + 1, first + columns], 1)
     upper = np.stack([first + 1, first + columns + 1, first + columns], 1)
-    return np.concatenate([lower, upper])
+    triangles = np.concatenate([lower, upper]).astype(np.int32)
+    triangles.setflags(write=False)  # shared by every head
+    return triangles
 
 
 def _grid_normals(sheet: _Sheet) -> np.ndarray:
-    """Unit normals (R, C, 3), area-weighted means of the triangles around each vertex."""
-    points = sheet.positions.reshape(-1, 3)
-    triangles = _grid_triangles(*sheet.hair.shape)
-    corners = points[triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(points)
-    for axis in range(3):
-        for corner in range(3):
-            normals[:, axis] += np.bincount(triangles[:, corner], faces[:, axis], len(points))
-    normals = normals.reshape(sheet.positions.shape)
+    """Unit normals (R, C, 3) float32, area-weighted means of the triangles around each vertex."""
+    normals = np.zeros(sheet.positions.shape, np.float32)
+    _add_cell_normals(np.ascontiguousarray(sheet.positions, np.float32), normals)
     if sheet.closed:
         normals[:, 0] = normals[:, -1] = normals[:, 0] + normals[:, -1]
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    lengths = np.sqrt(np.einsum("rcx,rcx->rc", normals, normals))[..., None]
+    return normals / np.maximum(lengths, np.float32(1e-12))
+
+
+@njit(cache=True, nogil=True)
+def _add_cell_normals(points: np.ndarray, normals: np.ndarray) -> None:
+    """Add each triangle's cross product to its three vertices; the triangles of `_grid_triangles`."""
+    for row in range(points.shape[0] - 1):
+        for column in range(points.shape[1] - 1):
+            for upper in range(2):
+                r0, c0 = row, column + upper
+                r1, c1 = row + upper, column + 1
+                r2, c2 = row + 1, column
+                ax, ay, az = points[r0, c0]
+                ux, uy, uz = points[r1, c1, 0] - ax, points[r1, c1, 1] - ay, points[r1, c1, 2] - az
+                vx, vy, vz = points[r2, c2, 0] - ax, points[r2, c2, 1] - ay, points[r2, c2, 2] - az
+                nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+                for r, c in ((r0, c0), (r1, c1), (r2, c2)):
+                    normals[r, c, 0] += nx
+                    normals[r, c, 1] += ny
+                    normals[r, c, 2] += nz
 
 
 def _profile(y: np.ndarray, knots: list[tuple[float, float]]) -> np.ndarray:
@@ -179,10 +197,12 @@ def _column_azimuths() -> np.ndarray:
 def _head_sheet(identity: Identity, expression: Expression) -> _Sheet:
     """Skull and face with hair, as one closed sheet."""
     skull = identity.skull
-    y, azimuth = np.meshgrid(_row_heights(identity.mouth.y), _column_azimuths(), indexing="ij")
+    heights = _row_heights(identity.mouth.y).astype(np.float32)
+    y, azimuth = np.meshgrid(heights, _column_azimuths().astype(np.float32), indexing="ij")
     sine, cosine = np.sin(azimuth), np.cos(azimuth)
     sine[:, [0, -1]] = 0.0
-    width, front, back = _skull_profiles(skull, y)
+    cosine[:, [0, -1]] = -1.0
+    width, front, back = (profile.astype(np.float32) for profile in _skull_profiles(skull, heights[:, None]))
     x = width * np.sign(sine) * np.abs(sine) ** skull.flatness
     z = np.where(cosine > 0.0, front, back) * cosine + MIDDLE_Z
     behind = np.clip(front + MIDDLE_Z - z, 0.0, 8.5)
