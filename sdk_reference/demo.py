@@ -100,7 +100,7 @@ def film(casting: Casting, plan: FlashPlan) -> Capture:
     Raises CameraLost when a step got no frame.
     """
     from simulator.camera import SimulatedCamera, SimulatedClock
-    from simulator.capture import set_stage
+    from simulator.stage import set_stage
 
     stage = set_stage(casting.seed, casting.subject, casting.kind, casting.instrument, ambient_lux=casting.ambient_lux)
     clock = SimulatedClock()

@@ -11,8 +11,8 @@ SPECIES = ("live", "print", "replay", "mask")
 MAX_SEED = 2**64 - 1
 MAX_TEXT = 200
 
-TEXT_LABELS = ("subject", "species", "instrument", "scene", "device")
-NUMBER_LABELS = ("distance_cm", "ambient_lux", "flash_to_ambient")
+TEXT_LABELS = ("subject", "species", "instrument", "detail", "scene", "device")
+NUMBER_LABELS = ("distance_cm", "ambient_lux", "flash_to_ambient", "flash_snr")
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,17 @@ class Labels:
     species: str | None = None
     """`live`, `print`, `replay` or `mask`."""
     instrument: str | None = None
-    """The kind of attack within the species, for example `print_bent`."""
+    """The kind of attack within the species, for example `print_holes`."""
+    detail: str | None = None
+    """What the instrument's name leaves open, for example a mask's material."""
     scene: str | None = None
     device: str | None = None
     distance_cm: float | None = None
     ambient_lux: float | None = None
     flash_to_ambient: float | None = None
     """Mean over the face of screen light over ambient light, linear."""
+    flash_snr: float | None = None
+    """Screen light on the face over the noise of one pixel of the sensor."""
     skin_tone: str | float | None = None
     """A name or a number ≥ 0 on the scale of whoever labelled it."""
     seed: int | None = None

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from flash_sequencer.colour import srgb8_to_linear
-from simulator.capture import Stage, set_stage
 from simulator.errors import SimulationError, require_between, require_one_of
 from simulator.instruments import INSTRUMENTS, SPECIES
 from simulator.phone import ExposureControl
 from simulator.scene import MotionWalk, motion_map, move, relight
+from simulator.stage import Stage, set_stage
 
 ScreenColour = Callable[[int], tuple[int, int, int]]
 """What the screen is told to show at a time in ns: sRGB, 0..255."""

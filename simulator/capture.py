@@ -1,9 +1,8 @@
 """Simulated captures: one seed in, N0 frames with their truth out.
 
-A capture is what the paper calls an image sequence under flash (section 3.1). Every nuisance (framing, light, phone,
-motion, background, timing) has its own stream of random numbers, drawn from the seed without looking at the species:
-two captures of one seed and different species stand in the same room before the same phone; only what stands there
-differs.
+A capture is what the paper calls an image sequence under flash (section 3.1). The scene is rendered once
+(`simulator.stage`) and photographed under any colours of the screen, in any order, as often as one likes: another
+nonce, another exposure and other noise cost a fraction of another rendering.
 """
 
 from __future__ import annotations
@@ -12,31 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.attack import present
 from simulator.errors import SimulationError, require_between, require_one_of
-from simulator.framing import Framing
-from simulator.head import build_head
-from simulator.identity import SUBJECT_COUNT, Expression, Identity
+from simulator.identity import SUBJECT_COUNT
 from simulator.instruments import INSTRUMENTS, SPECIES
-from simulator.light import MAX_LUX, Ambient, ScreenLight
-from simulator.phone import ExposureControl, Phone
-from simulator.scene import (
-    OVERSAMPLING,
-    Lighting,
-    LightLayers,
-    MotionWalk,
-    View,
-    draw_background,
-    motion_map,
-    move,
-    relight,
-)
+from simulator.light import MAX_LUX
+from simulator.phone import LUMINANCE, ExposureControl
+from simulator.scene import MotionWalk, motion_map, move, relight
+from simulator.stage import DISTANCES_CM, Stage, set_stage
 from simulator.streams import stream
 
 MIN_SIZE, MAX_SIZE = 64, 2048
 MIN_N0, MAX_N0 = 3, 8
 FRAME_PERIOD_NS = 1_000_000_000 // 30
-DEVICES = {"flagship": "sim-flagship", "midrange": "sim-midrange", "budget": "sim-budget", "older": "sim-older"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +45,10 @@ class CaptureSpec:
     """The screen stays black: a control in which the flash can tell nothing."""
     ambient_lux: float | None = None
     """The room's illuminance; None draws a scene."""
+    distance_cm: float | None = None
+    """From the camera to a life-sized face; None draws it."""
+    cues: bool = False
+    """Whether attacks show what only attacks show: moiré, halftone, paper borders, bezels, banding."""
     time_order: tuple[int, ...] | None = None
     """Ranks in the order in which they are photographed; None: by rank."""
 
@@ -70,6 +60,31 @@ class CaptureSpec:
         require_between("size", self.size, MIN_SIZE, MAX_SIZE, "give the frames' width in pixels")
         if self.ambient_lux is not None:
             require_between("ambient_lux", self.ambient_lux, 0.0, MAX_LUX, "give the room's illuminance in lux")
+        if self.distance_cm is not None:
+            require_between("distance_cm", self.distance_cm, *DISTANCES_CM, "give the camera's distance from the face")
+        _ = self.shot  # which checks the rest
+
+    @property
+    def shot(self) -> Shot:
+        """How the scene is photographed."""
+        return Shot(self.seed, self.colours_linear, self.screen_off, self.time_order)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How a scene is photographed; the scene itself is not in it."""
+
+    seed: int
+    """Of motion, timing and noise."""
+    colours_linear: tuple[tuple[float, float, float], ...]
+    """The screen's colours by rank (N0, 3), linear light, 0..1."""
+    screen_off: bool = False
+    """The screen stays black."""
+    time_order: tuple[int, ...] | None = None
+    """Ranks in the order in which they are photographed; None: by rank."""
+
+    def __post_init__(self) -> None:
+        require_between("seed", self.seed, 0, 2**63 - 1, "give a whole number")
         _check_colours(self.colours_linear)
         _check_time_order(self.time_order, len(self.colours_linear))
 
@@ -110,106 +125,66 @@ class SimulatedCapture:
     depth_mm: np.ndarray
     """(size, size) uint16: depth of what is really there in the frame of rank 0, from the z-buffer; 0 = nothing."""
     labels: dict[str, object]
-    """subject, species, instrument, scene, device, distance_cm, ambient_lux, flash_to_ambient, skin_tone, seed."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A person or an artefact standing before a phone, rendered, ready to be photographed under any screen colour."""
-
-    species: str
-    instrument: str
-    subject: int
-    seed: int
-    layers: LightLayers
-    view: View
-    """Of the layers."""
-    lighting: Lighting
-    phone: Phone
-    middle_cm: np.ndarray
-    """(3,) what the object turns about when it moves."""
-    distance_cm: float
-    skin_tone: int
-    """Monk Skin Tone of the person shown, 1 (fairest) to 10 (deepest)."""
-    material: str = ""
-    """A mask's material."""
-
-    @property
-    def labels(self) -> dict[str, object]:
-        """The truth about this stage."""
-        return {
-            "subject": f"sim-{self.subject:06d}",
-            "species": self.species,
-            "instrument": self.instrument,
-            "scene": self.lighting.ambient.scene,
-            "device": DEVICES[self.phone.profile],
-            "distance_cm": round(self.distance_cm, 2),
-            "ambient_lux": round(self.lighting.ambient.lux, 2),
-            "flash_to_ambient": round(self.layers.flash_to_ambient(self.lighting.screen.luminance_nits), 5),
-            "skin_tone": self.skin_tone,
-            "seed": self.seed,
-        }
-
-
-def draw_expression(rng: np.random.Generator) -> Expression:
-    """Mostly neutral, often a slight smile, sometimes parted lips, rarely half-shut eyes; alike for every species."""
-    return Expression(
-        mouth_open=float(max(rng.normal() * 0.12 - 0.08, 0.0)),
-        smile=float(np.clip(rng.normal() * 0.2 + 0.08, -0.25, 0.7)),
-        blink=float(max(rng.normal() * 0.2 - 0.2, 0.0)),
-    )
-
-
-def set_stage(
-    seed: int, subject: int, species: str, instrument: str, size: int = 256, ambient_lux: float | None = None
-) -> Stage:
-    """Draw and render the scene of a capture; arguments as in CaptureSpec."""
-    framing = Framing.draw(stream(seed, "framing"))
-    lighting = Lighting(Ambient.draw(stream(seed, "room"), lux=ambient_lux), ScreenLight.draw(stream(seed, "screen")))
-    view = framing.view(round(size * OVERSAMPLING))
-    identity = Identity.draw(subject)
-    mesh = build_head(identity, draw_expression(stream(seed, "expression")))
-    artefact = present(seed, species, instrument, identity, mesh, framing, view, lighting)
-    background = draw_background(stream(seed, "background"), view.size, lighting)
-    return Stage(
-        species=species,
-        instrument=instrument,
-        subject=subject,
-        seed=seed,
-        layers=background.under(artefact.layers),
-        view=view,
-        lighting=lighting,
-        phone=Phone.draw(stream(seed, "phone")),
-        middle_cm=np.array([*framing.offset_cm, -framing.distance_cm]) * artefact.scale,
-        distance_cm=framing.distance_cm * artefact.scale,
-        skin_tone=identity.skin_tone,
-        material=artefact.material,
-    )
+    """subject, species, instrument, detail, scene, device, distance_cm, ambient_lux, flash_to_ambient, flash_snr,
+    skin_tone, seed."""
 
 
 def simulate_capture(spec: CaptureSpec) -> SimulatedCapture:
-    """Photograph one capture: N0 frames in the order of time, returned by rank. Same spec, same bytes."""
-    stage = set_stage(spec.seed, spec.subject, spec.species, spec.instrument, int(spec.size), spec.ambient_lux)
+    """Render one scene and photograph it: N0 frames in the order of time, returned by rank. Same spec, same bytes."""
+    stage = set_stage(
+        spec.seed,
+        spec.subject,
+        spec.species,
+        spec.instrument,
+        int(spec.size),
+        ambient_lux=spec.ambient_lux,
+        distance_cm=spec.distance_cm,
+        cues=spec.cues,
+    )
+    return photograph(stage, spec.shot)
+
+
+def photograph(stage: Stage, shot: Shot) -> SimulatedCapture:
+    """Photograph a stage: N0 frames of `stage.size` pixels in the order of time, returned by rank."""
     screen, phone = stage.lighting.screen, stage.phone
-    lit = 0.0 if spec.screen_off else 1.0
+    lit = 0.0 if shot.screen_off else 1.0
     metered = relight(stage.layers, screen.radiance(np.full(3, phone.metering_level * lit)))
-    exposure = ExposureControl(phone, metered, stream(spec.seed, "noise"))
-    walk = MotionWalk(stream(spec.seed, "motion"))
-    order = spec.time_order or tuple(range(spec.n0))
-    times_ns = _draw_times(stream(spec.seed, "timing"), spec.n0)
-    frames = np.empty((spec.n0, spec.size, spec.size, 3), np.uint8)
-    timestamps = [0] * spec.n0
-    depth_mm = np.zeros((spec.size, spec.size), np.uint16)
+    exposure = ExposureControl(phone, metered, stream(shot.seed, "noise"))
+    labels = {**stage.labels, "flash_snr": round(flash_snr(stage, exposure.gain), 3)}
+    walk = MotionWalk(stream(shot.seed, "motion"))
+    order = shot.time_order or tuple(range(shot.n0))
+    times_ns = _draw_times(stream(shot.seed, "timing"), shot.n0)
+    frames = np.empty((shot.n0, stage.size, stage.size, 3), np.uint8)
+    timestamps = [0] * shot.n0
+    depth_mm = np.zeros((stage.size, stage.size), np.uint16)
     for moment, rank in enumerate(order):
         elapsed_s = (times_ns[moment] - times_ns[moment - 1]) * 1e-9 if moment else 0.0
         motion = walk.step(elapsed_s) if moment else walk.now()
-        source = motion_map(stage.layers, motion, stage.middle_cm, stage.view, spec.size)
-        radiance = screen.radiance(np.asarray(spec.colours_linear[rank]) * lit)
-        frames[rank] = exposure.photograph(move(relight(stage.layers, radiance), source))
+        source = motion_map(stage.layers, motion, stage.middle_cm, stage.view, stage.size)
+        radiance = screen.radiance(np.asarray(shot.colours_linear[rank]) * lit)
+        layers = stage.layers_at(moment / shot.n0, (moment + 1) / shot.n0)
+        frames[rank] = exposure.photograph(move(relight(layers, radiance), source))
         timestamps[rank] = times_ns[moment]
         if rank == 0:
             depth_mm = _millimetres(move(stage.layers.depth_cm, source, nearest=True))
-    return SimulatedCapture(frames, tuple(timestamps), depth_mm, stage.labels)
+    return SimulatedCapture(frames, tuple(timestamps), depth_mm, labels)
+
+
+def flash_snr(stage: Stage, gain: float) -> float:
+    """Screen light on the face over its noise: mean luminance of (white − black), over one pixel's deviation of it.
+
+    Of the sensor alone, from photon and read noise, before denoising, at `gain` (full scale per cd/m²).
+    """
+    face = stage.layers.face
+    if not face.any():
+        return 0.0
+    white, black = (
+        relight(stage.layers, stage.lighting.screen.radiance(np.full(3, level)))[face] for level in (1.0, 0.0)
+    )
+    electrons = gain * stage.phone.electrons_at_full_scale(gain)
+    variance = (white + black) * electrons + 2.0 * stage.phone.read_electrons**2
+    signal = ((white - black) @ LUMINANCE).mean() * electrons
+    return float(signal / np.sqrt((variance @ LUMINANCE**2).mean()))
 
 
 def _draw_times(rng: np.random.Generator, count: int) -> list[int]:

@@ -7,6 +7,7 @@ catch it as what it is: a bad argument.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 
 class SimulationError(ValueError):
@@ -20,6 +21,10 @@ class SimulationError(ValueError):
         self.remedy = remedy
         """What the caller can do about it."""
         super().__init__(f"found {found}; expected {expected}; {remedy}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Arrive whole from a worker process: the arguments have no positions."""
+        return partial(SimulationError, found=self.found, expected=self.expected, remedy=self.remedy), ()
 
 
 def require_between(name: str, value: float, low: float, high: float, remedy: str) -> float:

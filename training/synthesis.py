@@ -1,12 +1,14 @@
 """Writes a simulated data set: who stands before the camera, which attack, which flash plan, capture by capture.
 
-The mix "paper" follows the proportions of the paper's section 6.1 (6,620 live, 2,120 print, 2,120 replay, 1,800 masks).
-It differs from the paper in that every subject appears as live and as attacks, so that no identity gives a class away.
+The mix "paper" follows the proportions of the paper's section 6.1: 6,620 live, 2,120 print, 2,120 replay and 1,800
+masks over 320 subjects. It differs from the paper in that every subject appears as live and as attacks, so that no
+identity gives a class away.
 Every capture follows from (settings, index) alone: the same settings give the same bytes whatever the number of workers
 and however often the work was killed and taken up again.
 
     OUT/dataset.json           settings and version of the simulator, written first
     OUT/captures/000123.zip    one Capture each (`sdk_reference.capture`), written whole or not at all
+    OUT/stages/000123.npz      with `layers`: the rendered scene (`simulator.stage_file`), written before its capture
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ import numpy.typing as npt
 import flash_sequencer
 import simulator
 from flash_sequencer.plan import FlashPlan, challenge, default_plan
-from sdk_reference.atomic_files import write_json, writing_to
+from sdk_reference.atomic_files import write_atomically, write_json, writing_to
 from sdk_reference.capture import Capture, Labels, save_capture
-from simulator.capture import CaptureSpec, simulate_capture
+from simulator.capture import Shot, photograph
 from simulator.instruments import INSTRUMENTS, SPECIES
+from simulator.light import MAX_LUX
+from simulator.stage import DISTANCES_CM, Stage, set_stage
+from simulator.stage_file import stage_bytes
 from training.dataset_folder import (
     CAPTURES_FOLDER,
     DATASET_FILE,
@@ -47,10 +52,16 @@ MIXES: dict[str, dict[str, int]] = {
 }
 CHALLENGE_SHARE = 0.75  # the rest shows the default plan, the one a phone shows when no server draws a challenge
 
-CAPTURES_PER_SUBJECT = 12  # about six live and six attacks: enough people for a subject-disjoint split of few captures
+PAPER_CAPTURES = sum(MIXES["paper"].values())  # 12,660
+PAPER_SUBJECTS = 320
+CAPTURES_PER_SUBJECT = {
+    "paper": PAPER_CAPTURES / PAPER_SUBJECTS,
+    "balanced": 12.0,  # about six live and six attacks: enough people for a subject-disjoint split of few captures
+}
 FEWEST_SUBJECTS = 24
 SUBJECT_IDS = 1_000_000  # six digits in the label
 
+STAGES_FOLDER = "stages"
 MAX_COUNT = 1_000_000  # six digits in the file name
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 128, 1024  # pixels; below 128 the landmarks fail, above 1024 nothing is gained after alignment
@@ -70,17 +81,29 @@ class SimulationSettings:
     """Width and height of each frame in pixels."""
     screen_off: bool = False
     """Light nothing with the screen: the control set in which no honest classifier may separate the classes."""
+    cues: bool = False
+    """Let attacks show what only attacks show (moiré, halftone, borders, bezels), to measure what that does."""
+    layers: bool = False
+    """Keep each rendered scene, so that it can be photographed again under other colours, exposures and noise."""
+    lux: float | None = None
+    """Illuminance of every room; None draws scenes."""
+    distance_cm: float | None = None
+    """Camera to a life-sized face in every capture; None draws it."""
 
     def __post_init__(self) -> None:
         require_range("count", self.count, 1, MAX_COUNT)
         require_range("seed", self.seed, 0, MAX_SEED)
         require_range("size", self.size, MIN_SIZE, MAX_SIZE)
         require_choice("mix", self.mix, tuple(MIXES))
+        if self.lux is not None:
+            require_range("lux", self.lux, 0.0, MAX_LUX)
+        if self.distance_cm is not None:
+            require_range("distance_cm", self.distance_cm, *DISTANCES_CM)
 
     @property
     def subjects(self) -> int:
-        """Number of people: one per twelve captures, at least 24 where each can then still have two captures."""
-        return max(self.count // CAPTURES_PER_SUBJECT, min(FEWEST_SUBJECTS, self.count // 2), 1)
+        """Number of people: the mix's share of `count`, at least 24 where each can then still have two captures."""
+        return max(round(self.count / CAPTURES_PER_SUBJECT[self.mix]), min(FEWEST_SUBJECTS, self.count // 2), 1)
 
     def species_counts(self) -> dict[str, int]:
         """Return the captures of each species; they add up to `count` (largest remainders get the rounded parts)."""
@@ -162,31 +185,47 @@ def _recipe(dataset_seed: int, index: int, species: str, instrument: str, subjec
     return Recipe(index, subject, species, instrument, capture_seed, nonce)
 
 
+def make_stage(recipe: Recipe, settings: SimulationSettings) -> Stage:
+    """Render the scene of one capture."""
+    return set_stage(
+        recipe.seed,
+        recipe.subject,
+        recipe.species,
+        recipe.instrument,
+        settings.size,
+        ambient_lux=settings.lux,
+        distance_cm=settings.distance_cm,
+        cues=settings.cues,
+    )
+
+
+def photograph_stage(stage: Stage, plan: FlashPlan, seed: int, *, screen_off: bool = False) -> Capture:
+    """Photograph a scene under a plan; `seed` draws motion, timing and noise."""
+    colours = tuple((float(red), float(green), float(blue)) for red, green, blue in plan.colours_linear())
+    taken = photograph(stage, Shot(seed, colours, screen_off, plan.time_order()))
+    truth: dict[str, Any] = taken.labels
+    return Capture(
+        frames=taken.frames,
+        timestamps_ns=taken.timestamps_ns,
+        plan=plan,
+        labels=Labels(**truth, simulated=True),
+        depth_mm=taken.depth_mm,
+    )
+
+
 def make_capture(recipe: Recipe, settings: SimulationSettings) -> Capture:
     """Simulate one capture."""
-    plan = recipe.plan()
-    shot = simulate_capture(
-        CaptureSpec(
-            seed=recipe.seed,
-            subject=recipe.subject,
-            species=recipe.species,
-            instrument=recipe.instrument,
-            colours_linear=tuple((float(r), float(g), float(b)) for r, g, b in plan.colours_linear()),
-            size=settings.size,
-            screen_off=settings.screen_off,
-            time_order=plan.time_order(),
-        )
-    )
-    truth: dict[str, Any] = shot.labels
-    labels = Labels(**truth, simulated=True)
-    return Capture(
-        frames=shot.frames, timestamps_ns=shot.timestamps_ns, plan=plan, labels=labels, depth_mm=shot.depth_mm
-    )
+    return photograph_stage(make_stage(recipe, settings), recipe.plan(), recipe.seed, screen_off=settings.screen_off)
 
 
 def capture_path(folder: Path, index: int) -> Path:
     """Return where capture `index` lies."""
     return folder / CAPTURES_FOLDER / f"{index:06d}.zip"
+
+
+def stage_path(folder: Path, index: int) -> Path:
+    """Return where the scene of capture `index` lies, if scenes are kept."""
+    return folder / STAGES_FOLDER / f"{index:06d}.npz"
 
 
 def write_simulated_dataset(
@@ -211,8 +250,12 @@ def write_simulated_dataset(
 
 def _make_and_save(recipe: Recipe, settings: SimulationSettings, folder: Path) -> None:
     path = capture_path(folder, recipe.index)
+    stage = make_stage(recipe, settings)
+    if settings.layers:
+        write_atomically(stage_path(folder, recipe.index), stage_bytes(stage))
+    capture = photograph_stage(stage, recipe.plan(), recipe.seed, screen_off=settings.screen_off)
     with writing_to(path):
-        save_capture(make_capture(recipe, settings), path)
+        save_capture(capture, path)
 
 
 def _is_complete(path: Path) -> bool:
@@ -236,9 +279,10 @@ def _begin(folder: Path, settings: SimulationSettings) -> None:
             remedy="repeat the settings that the folder was begun with, or choose another folder",
         )
     with writing_to(folder):
-        (folder / CAPTURES_FOLDER).mkdir(exist_ok=True)
-        for unfinished in (folder / CAPTURES_FOLDER).glob(".*.partial"):  # left by a kill
-            unfinished.unlink()
+        for place in (folder / CAPTURES_FOLDER, *([folder / STAGES_FOLDER] if settings.layers else [])):
+            place.mkdir(exist_ok=True)
+            for unfinished in place.glob(".*.part*"):  # left by a kill
+                unfinished.unlink()
 
 
 def dataset_record(settings: SimulationSettings) -> dict[str, Any]:

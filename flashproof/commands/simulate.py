@@ -20,6 +20,14 @@ def simulate(
     screen_off: Annotated[
         bool, typer.Option("--screen-off", help="The control set: the screen lights nothing.")
     ] = False,
+    cues: Annotated[
+        bool, typer.Option("--cues", help="Let attacks show moiré, halftone, borders and bezels, to measure that.")
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Keep the rendered scenes, to be photographed again (2 MB each).")
+    ] = False,
+    lux: Annotated[float | None, typer.Option(help="Illuminance of every room; by default scenes are drawn.")] = None,
+    distance_cm: Annotated[float | None, typer.Option(help="Camera to face; by default drawn.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object; no progress bar.")] = False,
 ) -> None:
     """Write simulated captures, labelled, in parallel; killed and started again it goes on where it stopped."""
@@ -29,7 +37,17 @@ def simulate(
     from training.synthesis import SimulationSettings, write_simulated_dataset
     from training.workers import default_workers
 
-    settings = SimulationSettings(count=count, seed=seed, mix=mix, size=size, screen_off=screen_off)
+    settings = SimulationSettings(
+        count=count,
+        seed=seed,
+        mix=mix,
+        size=size,
+        screen_off=screen_off,
+        cues=cues,
+        layers=layers,
+        lux=lux,
+        distance_cm=distance_cm,
+    )
     with progress_bar("Simulating", quiet=json_output) as progress:
         made = write_simulated_dataset(out, settings, workers or default_workers(), progress)
     if json_output:

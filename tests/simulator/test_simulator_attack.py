@@ -13,9 +13,9 @@ from simulator.attack import (
     draw_mask_finish,
     trace_sheet,
 )
-from simulator.capture import set_stage
 from simulator.framing import FACE_WIDTH_CM, Framing
 from simulator.scene import Pose, View, rotation
+from simulator.stage import set_stage
 
 LUX = 80.0
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simulator.camera import NS_PER_MS, SimulatedCamera, SimulatedClock, simulated_camera
-from simulator.capture import set_stage
 from simulator.errors import SimulationError
 from simulator.instruments import SPECIES
+from simulator.stage import set_stage
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 

@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator.capture import CaptureSpec, set_stage, simulate_capture
+from simulator.capture import CaptureSpec, simulate_capture
 from simulator.errors import SimulationError
 from simulator.instruments import INSTRUMENTS, SPECIES
+from simulator.stage import set_stage
 
 COLOURS = ((1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 0.0))
 SPEC = CaptureSpec(seed=7, subject=123, species="live", instrument="face", colours_linear=COLOURS, size=96)
 LABELS = {
-    "subject", "species", "instrument", "scene", "device", "distance_cm",
-    "ambient_lux", "flash_to_ambient", "skin_tone", "seed",
+    "subject", "species", "instrument", "detail", "scene", "device", "distance_cm",
+    "ambient_lux", "flash_to_ambient", "flash_snr", "skin_tone", "seed",
 }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator.capture import set_stage
 from simulator.light import Ambient, ScreenLight
 from simulator.scene import (
     Lighting,
@@ -22,6 +21,7 @@ from simulator.scene import (
     rotation,
     scatter,
 )
+from simulator.stage import set_stage
 
 
 @pytest.fixture(scope="module")

@@ -6,43 +6,48 @@ import errno
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter, defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sdk_reference.capture import load_capture
 from sdk_reference.errors import OutputNotWritable
-from simulator.capture import CaptureSpec, SimulatedCapture
+from simulator.capture import Shot, SimulatedCapture
+from simulator.stage_file import load_stage
 from training import synthesis
 from training.errors import DatasetInvalid, SettingOutOfRange, SettingsMismatch
-from training.synthesis import SimulationSettings, recipes, write_simulated_dataset
+from training.synthesis import SimulationSettings, photograph_stage, recipes, stage_path, write_simulated_dataset
 
 SIZE = 128
 
 
-def cheap_simulation(spec: CaptureSpec) -> SimulatedCapture:
-    rng = np.random.default_rng([spec.seed, spec.subject])
-    n0 = len(spec.colours_linear)
-    order = spec.time_order or tuple(range(n0))
-    labels = {
-        "subject": f"sim-{spec.subject:06d}",
-        "species": spec.species,
-        "instrument": spec.instrument,
-        "seed": spec.seed,
-    }
+def cheap_stage(seed: int, subject: int, species: str, instrument: str, size: int, **_: object) -> SimpleNamespace:
+    labels = {"subject": f"sim-{subject:06d}", "species": species, "instrument": instrument, "seed": seed}
+    return SimpleNamespace(size=size, labels=labels)
+
+
+def cheap_photograph(stage: SimpleNamespace, shot: Shot) -> SimulatedCapture:
+    rng = np.random.default_rng([shot.seed, int(stage.labels["subject"][4:])])
+    order = shot.time_order or tuple(range(shot.n0))
     return SimulatedCapture(
-        frames=rng.integers(0, 256, (n0, spec.size, spec.size, 3), dtype=np.uint8),
-        timestamps_ns=tuple(1_000 + order.index(rank) for rank in range(n0)),
-        depth_mm=rng.integers(0, 900, (spec.size, spec.size), dtype=np.uint16),
-        labels=dict(labels),
+        frames=rng.integers(0, 256, (shot.n0, stage.size, stage.size, 3), dtype=np.uint8),
+        timestamps_ns=tuple(1_000 + order.index(rank) for rank in range(shot.n0)),
+        depth_mm=rng.integers(0, 900, (stage.size, stage.size), dtype=np.uint16),
+        labels=dict(stage.labels),
     )
 
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthesis, "simulate_capture", cheap_simulation)
+    monkeypatch.setattr(synthesis, "set_stage", cheap_stage)
+    monkeypatch.setattr(synthesis, "photograph", cheap_photograph)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -70,13 +75,16 @@ def test_every_subject_is_shown_live_and_as_an_attack(mix: str) -> None:
     shown = defaultdict(set)
     for recipe in recipes(SimulationSettings(600, mix=mix, seed=5)):
         shown[recipe.subject].add("live" if recipe.species == "live" else "attack")
-    assert len(shown) == 50
+    assert len(shown) == {"paper": 24, "balanced": 50}[mix]
     assert all(kinds == {"live", "attack"} for kinds in shown.values())
 
 
-@pytest.mark.parametrize(("count", "subjects"), [(1, 1), (10, 5), (100, 24), (600, 50), (12660, 1055)])
-def test_subjects_grow_with_the_count(count: int, subjects: int) -> None:
-    assert SimulationSettings(count).subjects == subjects
+@pytest.mark.parametrize(
+    ("mix", "count", "subjects"),
+    [("balanced", 1, 1), ("balanced", 10, 5), ("balanced", 100, 24), ("balanced", 600, 50), ("paper", 12660, 320)],
+)
+def test_subjects_grow_with_the_count_and_the_papers_set_has_the_papers(mix: str, count: int, subjects: int) -> None:
+    assert SimulationSettings(count, mix=mix).subjects == subjects
 
 
 def test_three_quarters_of_the_plans_are_challenges_and_all_of_them_differ() -> None:
@@ -187,6 +195,11 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         {"size": 100_000},
         {"mix": "half"},
         {"count": float("nan")},
+        {"lux": -1.0},
+        {"lux": float("nan")},
+        {"lux": 1e6},
+        {"distance_cm": 1.0},
+        {"distance_cm": 1e3},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
@@ -222,7 +235,17 @@ def test_the_record_says_that_the_data_are_simulated(cheap: None, tmp_path: Path
     write_simulated_dataset(tmp_path, SimulationSettings(1, seed=9, size=SIZE))
     record = json.loads((tmp_path / "dataset.json").read_text())
     assert record["simulated"] is True
-    assert record["settings"] == {"count": 1, "seed": 9, "mix": "paper", "size": SIZE, "screen_off": False}
+    assert record["settings"] == {
+        "count": 1,
+        "seed": 9,
+        "mix": "paper",
+        "size": SIZE,
+        "screen_off": False,
+        "cues": False,
+        "layers": False,
+        "lux": None,
+        "distance_cm": None,
+    }
 
 
 def test_real_captures_are_the_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
@@ -231,3 +254,30 @@ def test_real_captures_are_the_same_bytes_for_any_number_of_workers(tmp_path: Pa
     write_simulated_dataset(tmp_path / "two", settings, workers=2)
     assert len(hashes(tmp_path / "one")) == 3
     assert hashes(tmp_path / "one") == hashes(tmp_path / "two")
+
+
+def test_kept_scenes_photographed_again_give_the_capture(tmp_path: Path) -> None:
+    settings = SimulationSettings(1, seed=11, size=SIZE, layers=True)
+    write_simulated_dataset(tmp_path, settings)
+    stage = load_stage(stage_path(tmp_path, 0))
+    recipe = recipes(settings)[0]
+    again = photograph_stage(stage, recipe.plan(), recipe.seed)
+    first = load_capture(tmp_path / "captures" / "000000.zip")
+    assert np.abs(first.frames.astype(int) - again.frames).mean() < 0.1
+    assert first.labels == again.labels
+
+
+def test_a_set_killed_at_any_moment_is_completed_to_the_same_bytes(tmp_path: Path) -> None:
+    settings = SimulationSettings(6, seed=12, size=SIZE)
+    command = [sys.executable, "-m", "flashproof", "simulate", str(tmp_path / "killed"), "--count=6", "--seed=12"]
+    killed = subprocess.Popen([*command, f"--size={SIZE}", "--workers=2", "--json"], start_new_session=True)
+    deadline = time.monotonic() + 60.0
+    while not list((tmp_path / "killed").glob("captures/*.zip")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    left = len(hashes(tmp_path / "killed"))
+    assert left >= 1
+    assert write_simulated_dataset(tmp_path / "killed", settings).made == 6 - left
+    write_simulated_dataset(tmp_path / "whole", settings)
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
