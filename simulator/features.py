@@ -43,13 +43,13 @@ def eye_frame(eyes: Eyes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
 def upper_lid(eyes: Eyes, outward: np.ndarray) -> np.ndarray:
     """Height of the upper lid's edge above the eye's middle; 0 beyond the corners."""
     t = outward / eyes.half_width
-    return eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.7 * (1.0 - 0.10 * t)
+    return eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.6 * (1.0 - 0.10 * t)
 
 
 def lower_lid(eyes: Eyes, outward: np.ndarray) -> np.ndarray:
     """Height of the lower lid's edge (negative); 0 beyond the corners."""
     t = outward / eyes.half_width
-    return -0.78 * eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.85 * (1.0 + 0.15 * t)
+    return -0.78 * eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.75 * (1.0 + 0.15 * t)
 
 
 def upper_lip_edge(mouth: Mouth, x: np.ndarray) -> np.ndarray:

@@ -112,9 +112,9 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
     light = np.array([[0.10, 0.17, 0.26], [0.09, 0.14, 0.10], [0.15, 0.10, 0.045]])[int(rng.integers(3))]
     iris = light * rng.uniform(0.7, 1.3) if light_eyes else dark
     return Eyes(
-        x=_around(rng, 3.15, 0.15),
+        x=_around(rng, 3.10, 0.15),
         y=_around(rng, 2.6, 0.10),
-        half_width=_around(rng, 1.48, 0.09),
+        half_width=_around(rng, 1.42, 0.09),
         opening=_around(rng, 0.50 - 0.05 * strength - 0.05 * age, 0.05),
         tilt=_around(rng, 0.03, 0.05),
         crease=float(rng.uniform(0.1, 1.0)),
