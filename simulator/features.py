@@ -190,7 +190,7 @@ def lowered_lids(eyes: Eyes, x: np.ndarray, y: np.ndarray, blink: float) -> np.n
 
 
 def shut_seam(eyes: Eyes, x: np.ndarray, y: np.ndarray, blink: float) -> np.ndarray:
-    """1 around the line where nearly shut lids meet, 0 elsewhere; eyes narrower than a cell of the mesh count as shut."""
+    """1 around the line where lids meet, 0 elsewhere; a slit narrower than a cell of the mesh counts as shut."""
     outward, up = eye_frame(eyes, x, y)
     shut = np.clip((blink - SHUT_FROM_BLINK[0]) / (SHUT_FROM_BLINK[1] - SHUT_FROM_BLINK[0]), 0.0, 1.0)
     near = (np.abs(outward) < eyes.half_width + 0.3) & (np.abs(up - lower_lid(eyes, outward)) < 0.3)

@@ -30,6 +30,8 @@ CLEARANCE_CM = 0.22
 """Smallest distance between a lens and what lies behind it."""
 NOSE_HALF_WIDTH_CM = 1.5
 """The nose stands between the lenses; nearer to the middle than this it does not push them away."""
+THINNEST_CM = 0.04
+"""Half the thickness of the lightest rim; a thinner one would be dots between the pixels."""
 LENS_ROUGHNESS = 0.06
 BACK_SURFACE_RADII = 0.75
 """Radius of a lens's inner surface over that of its outer one; its mirror image is smaller and upside down."""
@@ -129,7 +131,9 @@ def lens_mesh(identity: Identity, fitting: Fitting) -> LensMesh:
     )
 
 
-def with_lenses(layers: LightLayers, lenses: LensMesh | None, pose: Pose, view: View, lighting: Lighting) -> LightLayers:
+def with_lenses(
+    layers: LightLayers, lenses: LensMesh | None, pose: Pose, view: View, lighting: Lighting
+) -> LightLayers:
     """The layers of a rendered head seen through its lenses: slightly dimmed, with their mirror images added."""
     if lenses is None:
         return layers
@@ -206,7 +210,7 @@ def _rim_radii(worn: Glasses, turn: np.ndarray) -> np.ndarray:
     """Half the rim's thickness at each angle of its loop."""
     above = 1.0 / (1.0 + np.exp(-8.0 * np.sin(turn)))
     lightest = {"full": 0.85, "browline": 0.4, "half": 0.15}[worn.style]
-    return np.maximum(worn.rim_cm * (lightest + (1.0 - lightest) * above), 0.02)
+    return np.maximum(worn.rim_cm * (lightest + (1.0 - lightest) * above), THINNEST_CM)
 
 
 def _arm(worn: Glasses, fitting: Fitting, side: float) -> np.ndarray:
@@ -214,7 +218,9 @@ def _arm(worn: Glasses, fitting: Fitting, side: float) -> np.ndarray:
     hinge_y = fitting.centre_y + 0.45 * worn.half_height_cm
     rim_x = fitting.centre_x + 0.98 * worn.half_width_cm
     hinge_x = max(rim_x + 0.18, 0.87 * fitting.temple_x)
-    knots_x = np.array([rim_x, hinge_x - 0.15, hinge_x, hinge_x + 0.03, fitting.temple_x + 0.05, fitting.temple_x + 0.12])
+    knots_x = np.array(
+        [rim_x, hinge_x - 0.15, hinge_x, hinge_x + 0.03, fitting.temple_x + 0.05, fitting.temple_x + 0.12]
+    )
     front = float(fitting.surface(np.array(rim_x), np.array(hinge_y)))
     knots_z = np.array([front, front - 0.05, front - 0.25, front - 1.0, 0.0, fitting.ear[1]])
     knots_y = np.array([hinge_y, hinge_y, hinge_y, hinge_y, fitting.ear[0] + 0.4, fitting.ear[0]])

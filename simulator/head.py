@@ -34,6 +34,8 @@ CROWN_ROWS, HEAD_COLUMNS = 26, 191
 RELIEF_FADE = (0.22, 0.07)
 """Relief ends where the cosine of the azimuth falls below the first, over the second."""
 TORSO_BOTTOM_Y = -32.0
+SHOULDERS_UP_CM = 2.3
+"""How much higher neck and shoulders sit than the profiles of `_shoulder_loop` say: the length of the neck."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,8 @@ def _ear_sheet(identity: Identity, side: float) -> _Sheet:
 
 def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, looser_cm: float) -> np.ndarray:
     """Points around neck and shoulders at heights `y`, `looser_cm` outside the skin."""
-    skull = identity.skull
+    skull, up = identity.skull, y
+    y = up - SHOULDERS_UP_CM
     neck, wide = 5.05 * skull.neck, skull.shoulder_cm
     width = [(-32.0, wide), (-24.5, wide), (-21.5, 0.95 * wide), (-19.0, 0.80 * wide), (-17.0, 0.56 * wide),
              (-15.0, 1.45 * neck), (-13.0, 1.12 * neck), (-10.5, neck), (-5.0, neck)]  # fmt: skip
@@ -285,7 +288,7 @@ def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, loose
     throat = 0.35 * features.gaussian(x, y, 0.0, -12.0, 1.0, 1.2)
     cords = 0.30 * np.exp(-(((np.abs(x) - 1.2 - 0.28 * (y + 16.5)) / 0.8) ** 2)) * (y > -17.0)
     z = z + np.where((cosine > 0.0) & (looser_cm == 0.0), throat + cords, 0.0)
-    return np.stack([x, y, z], -1)
+    return np.stack([x, up, z], -1)
 
 
 def _torso_sheets(identity: Identity) -> list[_Sheet]:
@@ -296,7 +299,7 @@ def _torso_sheets(identity: Identity) -> list[_Sheet]:
     lowest = {"round": -17.3, "deep": -20.5, "high": -13.8}[identity.clothes.neckline]
     sharpness = 6.0 if identity.clothes.neckline == "deep" else 2.0
     front = np.exp(-sharpness * (1.0 - np.cos(azimuth)))
-    collar = -14.3 + (lowest + 14.3) * front
+    collar = SHOULDERS_UP_CM - 14.3 + (lowest + 14.3) * front
     down = np.linspace(1.0, 0.0, 34)[:, None] ** 1.3
     cloth_y = collar + (TORSO_BOTTOM_Y - collar) * down
     cloth = _shoulder_loop(identity, cloth_y, np.broadcast_to(azimuth, cloth_y.shape), 0.4)

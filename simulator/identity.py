@@ -207,7 +207,7 @@ class Glasses:
     albedo: Colour
     roughness: float
     gloss: float
-    """Relative to plain skin; 1.5 is plastic, 8 and above metal."""
+    """Relative to plain skin; about 1.5."""
     base_radius_cm: float
     """Radius of the lenses' front surface: small ones mirror the screen smaller."""
     coating_f0: float
