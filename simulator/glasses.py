@@ -75,7 +75,7 @@ class Fitting:
 
 
 def fit(identity: Identity, canonical: np.ndarray, positions: np.ndarray) -> Fitting:
-    """Seat glasses on a head sheet, `canonical` and `positions` (R, C, 3), as near to the eyes as brow and cheeks let."""
+    """Seat glasses on a head, `canonical` and `positions` (R, C, 3), as near to the eyes as brow and cheeks let."""
     worn = _worn(identity)
     front = canonical[..., 2] > 0.0
     eyes = [_nearest(canonical, positions, front, sign * identity.eyes.x, identity.eyes.y) for sign in (-1.0, 1.0)]
@@ -120,8 +120,8 @@ def lens_mesh(identity: Identity, fitting: Fitting) -> LensMesh:
         lens = np.stack([_outline(worn, fitting, side, turn, ring) for ring in rings])
         middle = np.array([side * fitting.centre_x, fitting.centre_y])
         points.append(lens.reshape(-1, 3))
-        outer.append(_lens_normals(lens, middle, worn.base_radius_cm, side).reshape(-1, 3))
-        inner.append(_lens_normals(lens, middle, worn.base_radius_cm * BACK_SURFACE_RADII, side).reshape(-1, 3))
+        outer.append(_lens_normals(lens, middle, worn.base_radius_cm).reshape(-1, 3))
+        inner.append(_lens_normals(lens, middle, worn.base_radius_cm * BACK_SURFACE_RADII).reshape(-1, 3))
     return LensMesh(
         vertices_cm=np.concatenate(points).astype(np.float32),
         outer_normals=np.concatenate(outer).astype(np.float32),
@@ -245,9 +245,10 @@ def _bridge(worn: Glasses, fitting: Fitting) -> np.ndarray:
 
 def _tube(path: np.ndarray, reference: np.ndarray, along_reference: np.ndarray, across: np.ndarray) -> np.ndarray:
     """Elliptic rings (N, TUBE_POINTS + 1, 3) around a path (N, 3), outward side out; half axes (N,) cm."""
-    closed = bool(np.allclose(path[0], path[-1]))
-    ahead = np.gradient(np.concatenate([path[-2:-1], path, path[1:2]]), axis=0)[1:-1] if closed else None
-    tangent = ahead if ahead is not None else np.gradient(path, axis=0)
+    if np.allclose(path[0], path[-1]):  # a loop: its ends look at each other's neighbours
+        tangent = np.gradient(np.concatenate([path[-2:-1], path, path[1:2]]), axis=0)[1:-1]
+    else:
+        tangent = np.gradient(path, axis=0)
     tangent = tangent / np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-9)
     first = reference - (tangent @ reference)[:, None] * tangent
     first = first / np.maximum(np.linalg.norm(first, axis=1, keepdims=True), 1e-9)
@@ -257,7 +258,7 @@ def _tube(path: np.ndarray, reference: np.ndarray, along_reference: np.ndarray, 
     return path[:, None] + ring + second[:, None] * (across[:, None] * np.sin(turn))[..., None]
 
 
-def _lens_normals(lens: np.ndarray, middle: np.ndarray, radius_cm: float, side: float) -> np.ndarray:
+def _lens_normals(lens: np.ndarray, middle: np.ndarray, radius_cm: float) -> np.ndarray:
     """Normals (..., 3) of a spherical surface about the lens's axis, which the frame's tilt and wrap turn."""
     dx, dy = lens[..., 0] - middle[0], lens[..., 1] - middle[1]
     slope_x = -dx / radius_cm - 2.0 * WRAP_PER_CM * middle[0]

@@ -10,13 +10,12 @@ to the image's right, y up, z towards the camera, cm, the origin near the middle
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
 from simulator import features, glasses, hairdo
 from simulator.identity import Expression, Identity, Skull
+from simulator.sheet import Sheet, grid_normals, grid_triangles
 
 __all__ = ["Expression", "HeadMesh", "Identity", "build_head"]
 
@@ -58,18 +57,6 @@ class HeadMesh:
     """The clear lenses of somebody who wears glasses; their frame is part of the mesh."""
 
 
-@dataclass(frozen=True)
-class _Sheet:
-    """A grid of vertices, (R, C, 3) positions and canonical positions, with its part, one or (R, C), and hair ramp."""
-
-    positions: np.ndarray
-    canonical: np.ndarray
-    part: int | np.ndarray
-    hair: np.ndarray
-    closed: bool
-    """The last column lies on the first."""
-
-
 def build_head(identity: Identity, expression: Expression | None = None) -> HeadMesh:
     """The mesh of `identity` wearing `expression` (neutral by default); about 60,000 triangles, always the same."""
     head = _head_sheet(identity, expression or Expression())
@@ -82,63 +69,22 @@ def build_head(identity: Identity, expression: Expression | None = None) -> Head
         return _join(sheets)
     fitting = glasses.fit(identity, head.canonical, head.positions)
     tubes = glasses.frame_tubes(identity, fitting)
-    sheets += [_Sheet(tube, tube, GLASSES, np.zeros(tube.shape[:2]), closed=True) for tube in tubes]
+    sheets += [Sheet(tube, tube, GLASSES, np.zeros(tube.shape[:2]), closed=True) for tube in tubes]
     return replace(_join(sheets), lenses=glasses.lens_mesh(identity, fitting))
 
 
-def _join(sheets: list[_Sheet]) -> HeadMesh:
+def _join(sheets: list[Sheet]) -> HeadMesh:
     offsets = np.cumsum([0] + [sheet.hair.size for sheet in sheets])
-    triangles = [_grid_triangles(*sheet.hair.shape) for sheet in sheets]
+    triangles = [grid_triangles(*sheet.hair.shape) for sheet in sheets]
     parts = [np.broadcast_to(np.float32(sheet.part), sheet.hair.shape).ravel() for sheet in sheets]
     return HeadMesh(
         vertices_cm=np.concatenate([sheet.positions.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
-        normals=np.concatenate([_grid_normals(sheet).reshape(-1, 3) for sheet in sheets]),
+        normals=np.concatenate([grid_normals(sheet).reshape(-1, 3) for sheet in sheets]),
         triangles=np.concatenate([t + np.int32(o) for t, o in zip(triangles, offsets, strict=False)]),
         canonical=np.concatenate([sheet.canonical.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
         part=np.concatenate(parts),
         hair=np.concatenate([sheet.hair.ravel() for sheet in sheets]).astype(np.float32),
     )
-
-
-@lru_cache(maxsize=64)
-def _grid_triangles(rows: int, columns: int) -> np.ndarray:
-    """Two triangles (T, 3) int32 per cell; counter-clockwise when rows go up and columns go right."""
-    row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
-    first = (row * columns + column).ravel()
-    lower = np.stack([first, first + 1, first + columns], 1)
-    upper = np.stack([first + 1, first + columns + 1, first + columns], 1)
-    triangles = np.concatenate([lower, upper]).astype(np.int32)
-    triangles.setflags(write=False)  # shared by every head
-    return triangles
-
-
-def _grid_normals(sheet: _Sheet) -> np.ndarray:
-    """Unit normals (R, C, 3) float32, area-weighted means of the triangles around each vertex."""
-    normals = np.zeros(sheet.positions.shape, np.float32)
-    _add_cell_normals(np.ascontiguousarray(sheet.positions, np.float32), normals)
-    if sheet.closed:
-        normals[:, 0] = normals[:, -1] = normals[:, 0] + normals[:, -1]
-    lengths = np.sqrt(np.einsum("rcx,rcx->rc", normals, normals))[..., None]
-    return normals / np.maximum(lengths, np.float32(1e-12))
-
-
-@njit(cache=True, nogil=True)
-def _add_cell_normals(points: np.ndarray, normals: np.ndarray) -> None:
-    """Add each triangle's cross product to its three vertices; the triangles of `_grid_triangles`."""
-    for row in range(points.shape[0] - 1):
-        for column in range(points.shape[1] - 1):
-            for upper in range(2):
-                r0, c0 = row, column + upper
-                r1, c1 = row + upper, column + 1
-                r2, c2 = row + 1, column
-                ax, ay, az = points[r0, c0]
-                ux, uy, uz = points[r1, c1, 0] - ax, points[r1, c1, 1] - ay, points[r1, c1, 2] - az
-                vx, vy, vz = points[r2, c2, 0] - ax, points[r2, c2, 1] - ay, points[r2, c2, 2] - az
-                nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-                for r, c in ((r0, c0), (r1, c1), (r2, c2)):
-                    normals[r, c, 0] += nx
-                    normals[r, c, 1] += ny
-                    normals[r, c, 2] += nz
 
 
 def _profile(y: np.ndarray, knots: list[tuple[float, float]]) -> np.ndarray:
@@ -196,7 +142,7 @@ def _column_azimuths() -> np.ndarray:
     return np.concatenate([-right[:0:-1], right])
 
 
-def _head_sheet(identity: Identity, expression: Expression) -> _Sheet:
+def _head_sheet(identity: Identity, expression: Expression) -> Sheet:
     """Skull and face with hair, as one closed sheet."""
     skull = identity.skull
     heights = _row_heights(identity.mouth.y).astype(np.float32)
@@ -221,7 +167,7 @@ def _head_sheet(identity: Identity, expression: Expression) -> _Sheet:
     part = MOUTH_INSIDE * (seam & (expression.mouth_open > 0.0)) + FACE
     if expression.blink > 0.0:
         part = part + SHUT_LID * features.shut_seam(identity.eyes, x, y, expression.blink) * (cosine > 0.0)
-    return _Sheet(positions, canonical, part, hairdo.hair_ramp(distance), closed=True)
+    return Sheet(positions, canonical, part, hairdo.hair_ramp(distance), closed=True)
 
 
 def _deform(
@@ -247,7 +193,7 @@ def _lift_hair(positions: np.ndarray, volume_cm: np.ndarray) -> np.ndarray:
     return lifted
 
 
-def _ear_sheet(identity: Identity, side: float) -> _Sheet:
+def _ear_sheet(identity: Identity, side: float) -> Sheet:
     """One ear: a bent, cupped disc with a rim, standing off the head."""
     skull = identity.skull
     polar, turn = np.meshgrid(np.linspace(0.0, np.pi, 24), np.linspace(-np.pi, np.pi, 41), indexing="ij")
@@ -270,7 +216,7 @@ def _ear_sheet(identity: Identity, side: float) -> _Sheet:
     placed[..., 1] *= skull.height
     if side > 0.0:
         placed = placed[:, ::-1]
-    return _Sheet(placed, placed.copy(), EAR, np.zeros(polar.shape), closed=True)
+    return Sheet(placed, placed.copy(), EAR, np.zeros(polar.shape), closed=True)
 
 
 def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, looser_cm: float) -> np.ndarray:
@@ -291,7 +237,7 @@ def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, loose
     return np.stack([x, up, z], -1)
 
 
-def _torso_sheets(identity: Identity) -> list[_Sheet]:
+def _torso_sheets(identity: Identity) -> list[Sheet]:
     """Neck and shoulders of skin, and the garment over them."""
     azimuth = np.linspace(-np.pi, np.pi, 73)
     skin_y, skin_azimuth = np.meshgrid(np.linspace(-26.0, -5.0, 44), azimuth, indexing="ij")
@@ -304,12 +250,12 @@ def _torso_sheets(identity: Identity) -> list[_Sheet]:
     cloth_y = collar + (TORSO_BOTTOM_Y - collar) * down
     cloth = _shoulder_loop(identity, cloth_y, np.broadcast_to(azimuth, cloth_y.shape), 0.4)
     return [
-        _Sheet(skin, skin.copy(), NECK, np.zeros(skin_y.shape), closed=True),
-        _Sheet(cloth, cloth.copy(), TORSO, np.zeros(cloth_y.shape), closed=True),
+        Sheet(skin, skin.copy(), NECK, np.zeros(skin_y.shape), closed=True),
+        Sheet(cloth, cloth.copy(), TORSO, np.zeros(cloth_y.shape), closed=True),
     ]
 
 
-def _hair_sheet(identity: Identity, layer: int) -> _Sheet:
+def _hair_sheet(identity: Identity, layer: int) -> Sheet:
     """One layer of hanging hair: its rows go down and its columns leftwards, which keeps normals outward."""
     positions, canonical = hairdo.hanging_shell(identity, layer)
-    return _Sheet(positions, canonical, LONG_HAIR, np.ones(positions.shape[:2]), closed=False)
+    return Sheet(positions, canonical, LONG_HAIR, np.ones(positions.shape[:2]), closed=False)
