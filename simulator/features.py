@@ -61,7 +61,7 @@ def upper_lip_edge(mouth: Mouth, x: np.ndarray) -> np.ndarray:
 def lower_lip_edge(mouth: Mouth, x: np.ndarray) -> np.ndarray:
     """Lower edge of the lower lip, relative to the mouth line (negative)."""
     t = np.clip(np.abs(x) / (0.97 * mouth.half_width), 0.0, 1.0)
-    return -1.02 * mouth.lower * (1.0 - t**2.5)
+    return -0.92 * mouth.lower * (1.0 - t**2.5)
 
 
 def fold_distance(identity: Identity, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from simulator import features, glasses, hairdo
 from simulator.identity import Expression, Identity, Skull
-from simulator.sheet import Sheet, grid_normals, grid_triangles
+from simulator.surface_grid import SurfaceGrid, grid_normals, grid_triangles
 
 __all__ = ["Expression", "HeadMesh", "Identity", "build_head"]
 
@@ -58,32 +58,32 @@ class HeadMesh:
 
 
 def build_head(identity: Identity, expression: Expression | None = None) -> HeadMesh:
-    """The mesh of `identity` wearing `expression` (neutral by default); about 60,000 triangles, always the same."""
-    head = _head_sheet(identity, expression or Expression())
-    sheets = [head, *_torso_sheets(identity)]
+    """The mesh of `identity` wearing `expression` (neutral by default); about 80,000 triangles, always the same."""
+    head = _head_grid(identity, expression or Expression())
+    grids = [head, *_torso_grids(identity)]
     if identity.hair.length_cm == 0.0:
-        sheets += [_ear_sheet(identity, side) for side in (-1.0, 1.0)]
+        grids += [_ear_grid(identity, side) for side in (-1.0, 1.0)]
     else:
-        sheets += [_hair_sheet(identity, layer) for layer in range(hairdo.SHELL_LAYERS)]
+        grids += [_hair_grid(identity, layer) for layer in range(hairdo.SHELL_LAYERS)]
     if identity.glasses is None:
-        return _join(sheets)
+        return _join(grids)
     fitting = glasses.fit(identity, head.canonical, head.positions)
     tubes = glasses.frame_tubes(identity, fitting)
-    sheets += [Sheet(tube, tube, GLASSES, np.zeros(tube.shape[:2]), closed=True) for tube in tubes]
-    return replace(_join(sheets), lenses=glasses.lens_mesh(identity, fitting))
+    grids += [SurfaceGrid(tube, tube, GLASSES, np.zeros(tube.shape[:2]), closed=True) for tube in tubes]
+    return replace(_join(grids), lenses=glasses.lens_mesh(identity, fitting))
 
 
-def _join(sheets: list[Sheet]) -> HeadMesh:
-    offsets = np.cumsum([0] + [sheet.hair.size for sheet in sheets])
-    triangles = [grid_triangles(*sheet.hair.shape) for sheet in sheets]
-    parts = [np.broadcast_to(np.float32(sheet.part), sheet.hair.shape).ravel() for sheet in sheets]
+def _join(grids: list[SurfaceGrid]) -> HeadMesh:
+    offsets = np.cumsum([0] + [grid.hair.size for grid in grids])
+    triangles = [grid_triangles(*grid.hair.shape) for grid in grids]
+    parts = [np.broadcast_to(np.float32(grid.part), grid.hair.shape).ravel() for grid in grids]
     return HeadMesh(
-        vertices_cm=np.concatenate([sheet.positions.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
-        normals=np.concatenate([grid_normals(sheet).reshape(-1, 3) for sheet in sheets]),
+        vertices_cm=np.concatenate([grid.positions.reshape(-1, 3) for grid in grids]).astype(np.float32),
+        normals=np.concatenate([grid_normals(grid).reshape(-1, 3) for grid in grids]),
         triangles=np.concatenate([t + np.int32(o) for t, o in zip(triangles, offsets, strict=False)]),
-        canonical=np.concatenate([sheet.canonical.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
+        canonical=np.concatenate([grid.canonical.reshape(-1, 3) for grid in grids]).astype(np.float32),
         part=np.concatenate(parts),
-        hair=np.concatenate([sheet.hair.ravel() for sheet in sheets]).astype(np.float32),
+        hair=np.concatenate([grid.hair.ravel() for grid in grids]).astype(np.float32),
     )
 
 
@@ -142,8 +142,8 @@ def _column_azimuths() -> np.ndarray:
     return np.concatenate([-right[:0:-1], right])
 
 
-def _head_sheet(identity: Identity, expression: Expression) -> Sheet:
-    """Skull and face with hair, as one closed sheet."""
+def _head_grid(identity: Identity, expression: Expression) -> SurfaceGrid:
+    """Skull and face with hair, as one closed grid."""
     skull = identity.skull
     heights = _row_heights(identity.mouth.y).astype(np.float32)
     y, azimuth = np.meshgrid(heights, _column_azimuths().astype(np.float32), indexing="ij")
@@ -167,7 +167,7 @@ def _head_sheet(identity: Identity, expression: Expression) -> Sheet:
     part = MOUTH_INSIDE * (seam & (expression.mouth_open > 0.0)) + FACE
     if expression.blink > 0.0:
         part = part + SHUT_LID * features.shut_seam(identity.eyes, x, y, expression.blink) * (cosine > 0.0)
-    return Sheet(positions, canonical, part, hairdo.hair_ramp(distance), closed=True)
+    return SurfaceGrid(positions, canonical, part, hairdo.hair_ramp(distance), closed=True)
 
 
 def _deform(
@@ -193,7 +193,7 @@ def _lift_hair(positions: np.ndarray, volume_cm: np.ndarray) -> np.ndarray:
     return lifted
 
 
-def _ear_sheet(identity: Identity, side: float) -> Sheet:
+def _ear_grid(identity: Identity, side: float) -> SurfaceGrid:
     """One ear: a bent, cupped disc with a rim, standing off the head."""
     skull = identity.skull
     polar, turn = np.meshgrid(np.linspace(0.0, np.pi, 24), np.linspace(-np.pi, np.pi, 41), indexing="ij")
@@ -216,7 +216,7 @@ def _ear_sheet(identity: Identity, side: float) -> Sheet:
     placed[..., 1] *= skull.height
     if side > 0.0:
         placed = placed[:, ::-1]
-    return Sheet(placed, placed.copy(), EAR, np.zeros(polar.shape), closed=True)
+    return SurfaceGrid(placed, placed.copy(), EAR, np.zeros(polar.shape), closed=True)
 
 
 def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, looser_cm: float) -> np.ndarray:
@@ -237,7 +237,7 @@ def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, loose
     return np.stack([x, up, z], -1)
 
 
-def _torso_sheets(identity: Identity) -> list[Sheet]:
+def _torso_grids(identity: Identity) -> list[SurfaceGrid]:
     """Neck and shoulders of skin, and the garment over them."""
     azimuth = np.linspace(-np.pi, np.pi, 73)
     skin_y, skin_azimuth = np.meshgrid(np.linspace(-26.0, -5.0, 44), azimuth, indexing="ij")
@@ -250,12 +250,12 @@ def _torso_sheets(identity: Identity) -> list[Sheet]:
     cloth_y = collar + (TORSO_BOTTOM_Y - collar) * down
     cloth = _shoulder_loop(identity, cloth_y, np.broadcast_to(azimuth, cloth_y.shape), 0.4)
     return [
-        Sheet(skin, skin.copy(), NECK, np.zeros(skin_y.shape), closed=True),
-        Sheet(cloth, cloth.copy(), TORSO, np.zeros(cloth_y.shape), closed=True),
+        SurfaceGrid(skin, skin.copy(), NECK, np.zeros(skin_y.shape), closed=True),
+        SurfaceGrid(cloth, cloth.copy(), TORSO, np.zeros(cloth_y.shape), closed=True),
     ]
 
 
-def _hair_sheet(identity: Identity, layer: int) -> Sheet:
+def _hair_grid(identity: Identity, layer: int) -> SurfaceGrid:
     """One layer of hanging hair: its rows go down and its columns leftwards, which keeps normals outward."""
     positions, canonical = hairdo.hanging_shell(identity, layer)
-    return Sheet(positions, canonical, LONG_HAIR, np.ones(positions.shape[:2]), closed=False)
+    return SurfaceGrid(positions, canonical, LONG_HAIR, np.ones(positions.shape[:2]), closed=False)

@@ -1,6 +1,6 @@
 """A grid of points as a piece of a person's surface: its triangles and its normals.
 
-It belongs to no section of the paper; `simulator.head` builds people out of such sheets.
+It belongs to no section of the paper; `simulator.head` builds people out of such grids.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba import njit
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SurfaceGrid:
     """A grid of vertices, (R, C, 3) positions and canonical positions, with its part, one or (R, C), and hair ramp."""
 
     positions: np.ndarray
@@ -36,11 +36,11 @@ def grid_triangles(rows: int, columns: int) -> np.ndarray:
     return triangles
 
 
-def grid_normals(sheet: Sheet) -> np.ndarray:
+def grid_normals(grid: SurfaceGrid) -> np.ndarray:
     """Unit normals (R, C, 3) float32, area-weighted means of the triangles around each vertex."""
-    normals = np.zeros(sheet.positions.shape, np.float32)
-    _add_cell_normals(np.ascontiguousarray(sheet.positions, np.float32), normals)
-    if sheet.closed:
+    normals = np.zeros(grid.positions.shape, np.float32)
+    _add_cell_normals(np.ascontiguousarray(grid.positions, np.float32), normals)
+    if grid.closed:
         normals[:, 0] = normals[:, -1] = normals[:, 0] + normals[:, -1]
     lengths = np.sqrt(np.einsum("rcx,rcx->rc", normals, normals))[..., None]
     return normals / np.maximum(lengths, np.float32(1e-12))
