@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from simulator import texture
 from simulator.features import smooth_step
@@ -17,10 +18,12 @@ from simulator.identity import Identity
 
 DARKEST, BRIGHTEST = 0.003, 0.95
 """Nothing reflects less or more."""
-EAR_PART, NECK_PART, TORSO_PART, LONG_HAIR_PART = 0.5, 1.5, 2.5, 3.5
+EAR_PART, NECK_PART, TORSO_PART, LONG_HAIR_PART, GLASSES_PART = 0.5, 1.5, 2.5, 3.5, 4.5
 """Lower limits of the mesh's part numbers."""
 MOUTH_PART = 0.245
 """Just below the part number of the strip inside an open mouth."""
+SHUT_PART = 0.06
+"""Half the part number of the seam of shut lids: from here on there is no eyeball."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,7 @@ class Canvas:
 
     def near(self, low_x: float, high_x: float, low_y: float, high_y: float) -> np.ndarray:
         """Indices of points of the face's front inside a box of |x| and y, so that small features cost little."""
-        inside = (self.side >= low_x) & (self.side <= high_x) & (self.y >= low_y) & (self.y <= high_y)
-        return np.flatnonzero(inside & (self.front > 0.01))
+        return _inside_box(self.side, self.y, self.front, low_x, high_x, low_y, high_y)
 
     def shade(self, at: np.ndarray, factor: np.ndarray) -> None:
         """Multiply the albedo at `at` by `factor` (n,)."""
@@ -75,7 +77,8 @@ class Canvas:
 
     def cover(self, at: np.ndarray, weight: np.ndarray, colour: np.ndarray) -> None:
         """Lay `colour` (3,) or (n, 3) over the albedo at `at` with `weight` (n,)."""
-        self.albedo[at] += weight[:, None] * (colour - self.albedo[at])
+        paint = np.broadcast_to(np.asarray(colour, np.float32), (len(at), 3))
+        _lay_over(self.albedo, at, np.asarray(weight, np.float32), paint)
 
     def surface(self) -> Surface:
         """The finished paint, kept within physical limits."""
@@ -88,3 +91,24 @@ class Canvas:
             eye=self.eye,
             hair=np.clip(self.hair, 0.0, 1.0).astype(np.float32),
         )
+
+
+@njit(cache=True, nogil=True)
+def _inside_box(
+    side: np.ndarray, y: np.ndarray, front: np.ndarray, low_x: float, high_x: float, low_y: float, high_y: float
+) -> np.ndarray:
+    """Indices (n,) int64 of points with |x| and y in the box that are not behind."""
+    found = np.empty(side.size, np.int64)
+    count = 0
+    for index in range(side.size):
+        if low_y <= y[index] <= high_y and low_x <= side[index] <= high_x and front[index] > 0.01:
+            found[count] = index
+            count += 1
+    return found[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _lay_over(albedo: np.ndarray, at: np.ndarray, weight: np.ndarray, colour: np.ndarray) -> None:
+    for n in range(at.size):
+        for channel in range(3):
+            albedo[at[n], channel] += weight[n] * (colour[n, channel] - albedo[at[n], channel])

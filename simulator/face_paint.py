@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator import texture
-from simulator.canvas import MOUTH_PART, Canvas
+from simulator.canvas import MOUTH_PART, SHUT_PART, Canvas
 from simulator.features import (
     MOUTH_SEAM_CM,
     eye_frame,
@@ -76,6 +76,7 @@ def paint_eyes(identity: Identity, canvas: Canvas) -> None:
     eyes = identity.eyes
     at = canvas.near(1.2, 5.2, eyes.y - 0.9, eyes.y + 0.9)
     shows = eye_opening(eyes, canvas.x[at], canvas.y[at]) * canvas.front[at]
+    shows = shows * np.clip(1.0 - canvas.part[at] / SHUT_PART, 0.0, 1.0)
     at, shows = at[shows > 0.002], shows[shows > 0.002]
     outward, up = eye_frame(eyes, canvas.x[at], canvas.y[at])
     radius = np.hypot(outward, up - 0.03)

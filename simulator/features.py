@@ -18,6 +18,8 @@ MOUTH_SEAM_CM = 0.03
 """Half height, on the canonical face, of the strip between the lips that stretches into the open mouth."""
 EYEBALL_HALF_WIDTH_CM, EYEBALL_HALF_HEIGHT_CM, EYEBALL_BULGE_CM = 1.75, 1.30, 1.15
 LID_THICKNESS_CM = 0.10
+SHUT_FROM_BLINK = (0.78, 0.88)
+"""Blinks at which the slit between the lids begins to vanish and is gone."""
 
 
 def gaussian(
@@ -41,13 +43,13 @@ def eye_frame(eyes: Eyes, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
 def upper_lid(eyes: Eyes, outward: np.ndarray) -> np.ndarray:
     """Height of the upper lid's edge above the eye's middle; 0 beyond the corners."""
     t = outward / eyes.half_width
-    return eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.7 * (1.0 - 0.10 * t)
+    return eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.6 * (1.0 - 0.10 * t)
 
 
 def lower_lid(eyes: Eyes, outward: np.ndarray) -> np.ndarray:
     """Height of the lower lid's edge (negative); 0 beyond the corners."""
     t = outward / eyes.half_width
-    return -0.78 * eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.85 * (1.0 + 0.15 * t)
+    return -0.78 * eyes.opening * np.clip(1.0 - t**2, 0.0, 1.0) ** 0.75 * (1.0 + 0.15 * t)
 
 
 def upper_lip_edge(mouth: Mouth, x: np.ndarray) -> np.ndarray:
@@ -59,7 +61,7 @@ def upper_lip_edge(mouth: Mouth, x: np.ndarray) -> np.ndarray:
 def lower_lip_edge(mouth: Mouth, x: np.ndarray) -> np.ndarray:
     """Lower edge of the lower lip, relative to the mouth line (negative)."""
     t = np.clip(np.abs(x) / (0.97 * mouth.half_width), 0.0, 1.0)
-    return -1.02 * mouth.lower * (1.0 - t**2.5)
+    return -0.92 * mouth.lower * (1.0 - t**2.5)
 
 
 def fold_distance(identity: Identity, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +70,7 @@ def fold_distance(identity: Identity, x: np.ndarray, y: np.ndarray) -> tuple[np.
     along = (top - y) / (top - bottom)
     start, end = identity.nose.wings_cm + 0.35, identity.mouth.half_width + 0.90
     path = start + (end - start) * np.clip(along, 0.0, 1.2) ** 0.8
-    weight = smooth_step((along - 0.05) / 0.06) * smooth_step((1.0 - along) / 0.10)
+    weight = smooth_step((along - 0.05) / 0.06) * smooth_step((0.85 - along) / 0.14)
     return np.abs(x) - path, weight
 
 
@@ -121,8 +123,8 @@ def _cheek_relief(identity: Identity, expression: Expression, x: np.ndarray, y: 
     flesh = skull.fullness_cm * gaussian(side, y, 4.3, identity.mouth.y + 0.8, 1.5, 1.7)
     raised = 0.32 * smile * gaussian(side, y, 3.9, eyes.y - 2.7, 1.2, 0.9)
     across, weight = fold_distance(identity, x, y)
-    depth = 0.03 + 0.12 * identity.skin.wrinkles + 0.14 * smile
-    fold = -depth * weight * np.exp(-0.5 * (across / 0.27) ** 2)
+    depth = 0.015 + 0.12 * identity.skin.wrinkles + 0.14 * smile
+    fold = -depth * weight * np.exp(-0.5 * (across / 0.33) ** 2)
     pad = 0.9 * depth * weight * np.exp(-0.5 * ((across - 0.65) / 0.50) ** 2)
     return bone + flesh + raised + fold + pad
 
@@ -185,6 +187,14 @@ def lowered_lids(eyes: Eyes, x: np.ndarray, y: np.ndarray, blink: float) -> np.n
     drawn = high + (up - edge) * (top - high) / np.maximum(top - edge, 1e-3)
     moved = (np.abs(outward) < eyes.half_width) & (up > edge) & (up < top)
     return np.where(moved, y + drawn - up, y)
+
+
+def shut_seam(eyes: Eyes, x: np.ndarray, y: np.ndarray, blink: float) -> np.ndarray:
+    """1 around the line where lids meet, 0 elsewhere; a slit narrower than a cell of the mesh counts as shut."""
+    outward, up = eye_frame(eyes, x, y)
+    shut = np.clip((blink - SHUT_FROM_BLINK[0]) / (SHUT_FROM_BLINK[1] - SHUT_FROM_BLINK[0]), 0.0, 1.0)
+    near = (np.abs(outward) < eyes.half_width + 0.3) & (np.abs(up - lower_lid(eyes, outward)) < 0.3)
+    return shut * near
 
 
 def move_expression(

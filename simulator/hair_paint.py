@@ -1,4 +1,4 @@
-"""Beard, hair of the head, and clothes, painted on the points of a person.
+"""Beard, hair of the head, clothes and the frames of glasses, painted on the points of a person.
 
 It belongs to no section of the paper. Strands are streaks of noise along the direction of growth; at the hairline they
 thin out raggedly, and cropped hair lets the scalp through.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator import hairdo, texture
-from simulator.canvas import DARKEST, EAR_PART, LONG_HAIR_PART, TORSO_PART, Canvas
+from simulator.canvas import DARKEST, EAR_PART, GLASSES_PART, LONG_HAIR_PART, TORSO_PART, Canvas
 from simulator.features import gaussian, lower_lip_edge, smooth_step, upper_lip_edge
 from simulator.identity import Identity
 
@@ -59,7 +59,7 @@ def paint_hair(identity: Identity, canvas: Canvas) -> None:
     """Hair of the head: strands that thin out raggedly at the hairline; cropped hair lets the scalp through."""
     hair = identity.hair
     u, v = identity.skin.texture_offset
-    hanging = canvas.part > LONG_HAIR_PART
+    hanging = (canvas.part > LONG_HAIR_PART) & (canvas.part < GLASSES_PART)
     at = np.flatnonzero(hanging | ((canvas.ramp > 0.02) & (canvas.part < EAR_PART)))
     if at.size == 0:
         return
@@ -75,12 +75,13 @@ def paint_hair(identity: Identity, canvas: Canvas) -> None:
     colour = np.array(hair.albedo) * np.clip(1.0 + 0.30 * lock + 0.15 * canvas.blotch[at], 0.25, 2.2)[:, None]
     canvas.cover(at, weight, np.maximum(colour, DARKEST))
     canvas.roughness[at] += weight * (HAIR_ROUGHNESS - canvas.roughness[at])
-    canvas.gloss[at] += weight * (0.45 + 0.2 * lock - canvas.gloss[at])
+    inside = np.where(loose, smooth_step((np.abs(around) - 1.75) / 0.15), 0.0)
+    shine = np.where(loose, 0.20, 0.36) * (1.0 + 0.45 * lock) * (1.0 - inside)
+    canvas.gloss[at] += weight * (shine - canvas.gloss[at])
     canvas.bump[at] += weight * (3.0 * lock - canvas.bump[at])
     canvas.hair[at] = np.maximum(canvas.hair[at], weight)
     canvas.occlusion[at] *= 1.0 - weight * np.clip(0.16 - 0.14 * lock, 0.0, 0.5)
-    inside = np.where(loose, 0.35 * smooth_step((np.abs(around) - 1.75) / 0.15), 0.0)
-    canvas.occlusion[at] *= 1.0 - inside
+    canvas.occlusion[at] *= 1.0 - 0.55 * inside
 
 
 def paint_clothes(identity: Identity, canvas: Canvas) -> None:
@@ -97,3 +98,15 @@ def paint_clothes(identity: Identity, canvas: Canvas) -> None:
     canvas.roughness[at] = CLOTH_ROUGHNESS
     canvas.gloss[at] = 0.4
     canvas.bump[at] = 2.0 * knit
+
+
+def paint_glasses(identity: Identity, canvas: Canvas) -> None:
+    """The frame's plastic or metal."""
+    worn = identity.glasses
+    if worn is None:
+        return
+    at = np.flatnonzero(canvas.part > GLASSES_PART)
+    canvas.albedo[at] = worn.albedo
+    canvas.roughness[at] = worn.roughness
+    canvas.gloss[at] = worn.gloss
+    canvas.bump[at] = 0.0

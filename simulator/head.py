@@ -9,19 +9,23 @@ to the image's right, y up, z towards the camera, cm, the origin near the middle
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator import features, hairdo
+from simulator import features, glasses, hairdo
 from simulator.identity import Expression, Identity, Skull
+from simulator.surface_grid import SurfaceGrid, grid_normals, grid_triangles
 
 __all__ = ["Expression", "HeadMesh", "Identity", "build_head"]
 
-FACE, EAR, NECK, TORSO, LONG_HAIR = 0, 1, 2, 3, 4
+FACE, EAR, NECK, TORSO, LONG_HAIR, GLASSES = 0, 1, 2, 3, 4, 5
 """Values of HeadMesh.part."""
+PART_COUNT = 6
 MOUTH_INSIDE = 0.25
 """Part of the two rows at the lips' seam while the mouth is open: a face still, but the paint sees the difference."""
+SHUT_LID = 0.12
+"""Part of the vertices along the seam of shut lids: the triangles across it hold no eyeball, only lashes."""
 CHIN_Y, CROWN_FROM_Y, CROWN_Y = -9.6, 6.0, 13.1
 MIDDLE_Z = -2.9
 FINE_STEP_CM, COARSE_STEP_CM = 0.12, 0.30
@@ -29,6 +33,8 @@ CROWN_ROWS, HEAD_COLUMNS = 26, 191
 RELIEF_FADE = (0.22, 0.07)
 """Relief ends where the cosine of the azimuth falls below the first, over the second."""
 TORSO_BOTTOM_Y = -32.0
+SHOULDERS_UP_CM = 2.3
+"""How much higher neck and shoulders sit than the profiles of `_shoulder_loop` say: the length of the neck."""
 
 
 @dataclass(frozen=True)
@@ -44,70 +50,41 @@ class HeadMesh:
     canonical: np.ndarray
     """(V, 3) float32, cm: the same point of skin on the neutral, unwarped face; what paint is laid in."""
     part: np.ndarray
-    """(V,) float32: FACE, EAR, NECK, TORSO or LONG_HAIR, or MOUTH_INSIDE."""
+    """(V,) float32: FACE, EAR, NECK, TORSO, LONG_HAIR or GLASSES, or MOUTH_INSIDE."""
     hair: np.ndarray
     """(V,) float32 in 0..1: `hairdo.hair_ramp` of the distance to the hairline."""
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """A grid of vertices, (R, C, 3) positions and canonical positions, with its part, one or (R, C), and hair ramp."""
-
-    positions: np.ndarray
-    canonical: np.ndarray
-    part: int | np.ndarray
-    hair: np.ndarray
-    closed: bool
-    """The last column lies on the first."""
+    lenses: glasses.LensMesh | None = None
+    """The clear lenses of somebody who wears glasses; their frame is part of the mesh."""
 
 
 def build_head(identity: Identity, expression: Expression | None = None) -> HeadMesh:
-    """The mesh of `identity` wearing `expression` (neutral by default); about 60,000 triangles, always the same."""
-    sheets = [_head_sheet(identity, expression or Expression()), *_torso_sheets(identity)]
+    """The mesh of `identity` wearing `expression` (neutral by default); about 80,000 triangles, always the same."""
+    head = _head_grid(identity, expression or Expression())
+    grids = [head, *_torso_grids(identity)]
     if identity.hair.length_cm == 0.0:
-        sheets += [_ear_sheet(identity, side) for side in (-1.0, 1.0)]
+        grids += [_ear_grid(identity, side) for side in (-1.0, 1.0)]
     else:
-        sheets.append(_hair_sheet(identity))
-    return _join(sheets)
+        grids += [_hair_grid(identity, layer) for layer in range(hairdo.SHELL_LAYERS)]
+    if identity.glasses is None:
+        return _join(grids)
+    fitting = glasses.fit(identity, head.canonical, head.positions)
+    tubes = glasses.frame_tubes(identity, fitting)
+    grids += [SurfaceGrid(tube, tube, GLASSES, np.zeros(tube.shape[:2]), closed=True) for tube in tubes]
+    return replace(_join(grids), lenses=glasses.lens_mesh(identity, fitting))
 
 
-def _join(sheets: list[_Sheet]) -> HeadMesh:
-    offsets = np.cumsum([0] + [sheet.hair.size for sheet in sheets])
-    triangles = [_grid_triangles(*sheet.hair.shape) for sheet in sheets]
-    parts = [np.broadcast_to(np.float32(sheet.part), sheet.hair.shape).ravel() for sheet in sheets]
+def _join(grids: list[SurfaceGrid]) -> HeadMesh:
+    offsets = np.cumsum([0] + [grid.hair.size for grid in grids])
+    triangles = [grid_triangles(*grid.hair.shape) for grid in grids]
+    parts = [np.broadcast_to(np.float32(grid.part), grid.hair.shape).ravel() for grid in grids]
     return HeadMesh(
-        vertices_cm=np.concatenate([sheet.positions.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
-        normals=np.concatenate([_grid_normals(sheet).reshape(-1, 3) for sheet in sheets]).astype(np.float32),
-        triangles=np.concatenate([t + o for t, o in zip(triangles, offsets, strict=False)]).astype(np.int32),
-        canonical=np.concatenate([sheet.canonical.reshape(-1, 3) for sheet in sheets]).astype(np.float32),
+        vertices_cm=np.concatenate([grid.positions.reshape(-1, 3) for grid in grids]).astype(np.float32),
+        normals=np.concatenate([grid_normals(grid).reshape(-1, 3) for grid in grids]),
+        triangles=np.concatenate([t + np.int32(o) for t, o in zip(triangles, offsets, strict=False)]),
+        canonical=np.concatenate([grid.canonical.reshape(-1, 3) for grid in grids]).astype(np.float32),
         part=np.concatenate(parts),
-        hair=np.concatenate([sheet.hair.ravel() for sheet in sheets]).astype(np.float32),
+        hair=np.concatenate([grid.hair.ravel() for grid in grids]).astype(np.float32),
     )
-
-
-def _grid_triangles(rows: int, columns: int) -> np.ndarray:
-    """Two triangles per cell; counter-clockwise when rows go up and columns go right."""
-    row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
-    first = (row * columns + column).ravel()
-    lower = np.stack([first, first + 1, first + columns], 1)
-    upper = np.stack([first + 1, first + columns + 1, first + columns], 1)
-    return np.concatenate([lower, upper])
-
-
-def _grid_normals(sheet: _Sheet) -> np.ndarray:
-    """Unit normals (R, C, 3), area-weighted means of the triangles around each vertex."""
-    points = sheet.positions.reshape(-1, 3)
-    triangles = _grid_triangles(*sheet.hair.shape)
-    corners = points[triangles]
-    faces = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(points)
-    for axis in range(3):
-        for corner in range(3):
-            normals[:, axis] += np.bincount(triangles[:, corner], faces[:, axis], len(points))
-    normals = normals.reshape(sheet.positions.shape)
-    if sheet.closed:
-        normals[:, 0] = normals[:, -1] = normals[:, 0] + normals[:, -1]
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
 
 
 def _profile(y: np.ndarray, knots: list[tuple[float, float]]) -> np.ndarray:
@@ -131,8 +108,8 @@ def _skull_profiles(skull: Skull, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Half width, front depth and back depth (R, 1) of each row."""
     jaw, chin = skull.jaw, skull.chin
     width = [
-        (-9.6, 0.0), (-9.52, 2.1 * chin), (-9.3, 3.4 * chin), (-8.9, 4.3 * (chin + jaw) / 2), (-8.2, 5.0 * jaw),
-        (-7.0, 5.65 * jaw), (-5.0, 6.2 * jaw), (-2.5, 6.70), (0.3, 7.05), (3.0, 7.15 * skull.temple),
+        (-9.6, 0.0), (-9.52, 2.3 * chin), (-9.3, 3.7 * chin), (-8.9, 4.65 * (chin + jaw) / 2), (-8.2, 5.35 * jaw),
+        (-7.0, 5.9 * jaw), (-5.0, 6.3 * jaw), (-2.5, 6.70), (0.3, 7.05), (3.0, 7.15 * skull.temple),
         (4.5, 7.15 * skull.temple), (6.0, 7.35),
     ]  # fmt: skip
     front = [(-9.6, 5.9), (-9.3, 6.75), (-8.9, 7.25), (-8.2, 7.6), (-6.5, 7.85), (-4.0, 8.15), (0.0, 8.2), (3.0, 8.0),
@@ -165,13 +142,15 @@ def _column_azimuths() -> np.ndarray:
     return np.concatenate([-right[:0:-1], right])
 
 
-def _head_sheet(identity: Identity, expression: Expression) -> _Sheet:
-    """Skull and face with hair, as one closed sheet."""
+def _head_grid(identity: Identity, expression: Expression) -> SurfaceGrid:
+    """Skull and face with hair, as one closed grid."""
     skull = identity.skull
-    y, azimuth = np.meshgrid(_row_heights(identity.mouth.y), _column_azimuths(), indexing="ij")
+    heights = _row_heights(identity.mouth.y).astype(np.float32)
+    y, azimuth = np.meshgrid(heights, _column_azimuths().astype(np.float32), indexing="ij")
     sine, cosine = np.sin(azimuth), np.cos(azimuth)
     sine[:, [0, -1]] = 0.0
-    width, front, back = _skull_profiles(skull, y)
+    cosine[:, [0, -1]] = -1.0
+    width, front, back = (profile.astype(np.float32) for profile in _skull_profiles(skull, heights[:, None]))
     x = width * np.sign(sine) * np.abs(sine) ** skull.flatness
     z = np.where(cosine > 0.0, front, back) * cosine + MIDDLE_Z
     behind = np.clip(front + MIDDLE_Z - z, 0.0, 8.5)
@@ -186,7 +165,9 @@ def _head_sheet(identity: Identity, expression: Expression) -> _Sheet:
     positions = _lift_hair(positions, hairdo.volume(identity, distance, y, azimuth))
     seam = (np.abs(y - identity.mouth.y) < features.MOUTH_SEAM_CM + 1e-6) & (cosine > 0.0)
     part = MOUTH_INSIDE * (seam & (expression.mouth_open > 0.0)) + FACE
-    return _Sheet(positions, canonical, part, hairdo.hair_ramp(distance), closed=True)
+    if expression.blink > 0.0:
+        part = part + SHUT_LID * features.shut_seam(identity.eyes, x, y, expression.blink) * (cosine > 0.0)
+    return SurfaceGrid(positions, canonical, part, hairdo.hair_ramp(distance), closed=True)
 
 
 def _deform(
@@ -212,7 +193,7 @@ def _lift_hair(positions: np.ndarray, volume_cm: np.ndarray) -> np.ndarray:
     return lifted
 
 
-def _ear_sheet(identity: Identity, side: float) -> _Sheet:
+def _ear_grid(identity: Identity, side: float) -> SurfaceGrid:
     """One ear: a bent, cupped disc with a rim, standing off the head."""
     skull = identity.skull
     polar, turn = np.meshgrid(np.linspace(0.0, np.pi, 24), np.linspace(-np.pi, np.pi, 41), indexing="ij")
@@ -235,12 +216,13 @@ def _ear_sheet(identity: Identity, side: float) -> _Sheet:
     placed[..., 1] *= skull.height
     if side > 0.0:
         placed = placed[:, ::-1]
-    return _Sheet(placed, placed.copy(), EAR, np.zeros(polar.shape), closed=True)
+    return SurfaceGrid(placed, placed.copy(), EAR, np.zeros(polar.shape), closed=True)
 
 
 def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, looser_cm: float) -> np.ndarray:
     """Points around neck and shoulders at heights `y`, `looser_cm` outside the skin."""
-    skull = identity.skull
+    skull, up = identity.skull, y
+    y = up - SHOULDERS_UP_CM
     neck, wide = 5.05 * skull.neck, skull.shoulder_cm
     width = [(-32.0, wide), (-24.5, wide), (-21.5, 0.95 * wide), (-19.0, 0.80 * wide), (-17.0, 0.56 * wide),
              (-15.0, 1.45 * neck), (-13.0, 1.12 * neck), (-10.5, neck), (-5.0, neck)]  # fmt: skip
@@ -252,10 +234,10 @@ def _shoulder_loop(identity: Identity, y: np.ndarray, azimuth: np.ndarray, loose
     throat = 0.35 * features.gaussian(x, y, 0.0, -12.0, 1.0, 1.2)
     cords = 0.30 * np.exp(-(((np.abs(x) - 1.2 - 0.28 * (y + 16.5)) / 0.8) ** 2)) * (y > -17.0)
     z = z + np.where((cosine > 0.0) & (looser_cm == 0.0), throat + cords, 0.0)
-    return np.stack([x, y, z], -1)
+    return np.stack([x, up, z], -1)
 
 
-def _torso_sheets(identity: Identity) -> list[_Sheet]:
+def _torso_grids(identity: Identity) -> list[SurfaceGrid]:
     """Neck and shoulders of skin, and the garment over them."""
     azimuth = np.linspace(-np.pi, np.pi, 73)
     skin_y, skin_azimuth = np.meshgrid(np.linspace(-26.0, -5.0, 44), azimuth, indexing="ij")
@@ -263,17 +245,17 @@ def _torso_sheets(identity: Identity) -> list[_Sheet]:
     lowest = {"round": -17.3, "deep": -20.5, "high": -13.8}[identity.clothes.neckline]
     sharpness = 6.0 if identity.clothes.neckline == "deep" else 2.0
     front = np.exp(-sharpness * (1.0 - np.cos(azimuth)))
-    collar = -14.3 + (lowest + 14.3) * front
+    collar = SHOULDERS_UP_CM - 14.3 + (lowest + 14.3) * front
     down = np.linspace(1.0, 0.0, 34)[:, None] ** 1.3
     cloth_y = collar + (TORSO_BOTTOM_Y - collar) * down
     cloth = _shoulder_loop(identity, cloth_y, np.broadcast_to(azimuth, cloth_y.shape), 0.4)
     return [
-        _Sheet(skin, skin.copy(), NECK, np.zeros(skin_y.shape), closed=True),
-        _Sheet(cloth, cloth.copy(), TORSO, np.zeros(cloth_y.shape), closed=True),
+        SurfaceGrid(skin, skin.copy(), NECK, np.zeros(skin_y.shape), closed=True),
+        SurfaceGrid(cloth, cloth.copy(), TORSO, np.zeros(cloth_y.shape), closed=True),
     ]
 
 
-def _hair_sheet(identity: Identity) -> _Sheet:
-    """Hanging hair: its rows go down and its columns leftwards, which keeps normals outward."""
-    positions, canonical = hairdo.hanging_shell(identity)
-    return _Sheet(positions, canonical, LONG_HAIR, np.ones(positions.shape[:2]), closed=False)
+def _hair_grid(identity: Identity, layer: int) -> SurfaceGrid:
+    """One layer of hanging hair: its rows go down and its columns leftwards, which keeps normals outward."""
+    positions, canonical = hairdo.hanging_shell(identity, layer)
+    return SurfaceGrid(positions, canonical, LONG_HAIR, np.ones(positions.shape[:2]), closed=False)

@@ -6,13 +6,14 @@ It belongs to no section of the paper, which photographs 400 hired people. How t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Colour = tuple[float, float, float]
 
 HAIR_STYLES = ("bald", "buzz", "short", "swept", "curly", "medium", "long")
 BEARD_STYLES = ("none", "stubble", "moustache", "goatee", "full")
 NECKLINES = ("round", "deep", "high")
+FRAME_STYLES = ("full", "browline", "half")
 SUBJECT_COUNT = 1_000_000
 """Subjects are numbered from 0 to one less."""
 
@@ -190,6 +191,30 @@ class Clothes:
 
 
 @dataclass(frozen=True)
+class Glasses:
+    """Spectacles with clear lenses. They belong to the person as clothes do."""
+
+    style: str
+    """One of FRAME_STYLES: an even rim, a rim heavier above, or a rim above and hardly any below."""
+    half_width_cm: float
+    half_height_cm: float
+    """Half the size of one lens."""
+    squareness: float
+    """Exponent of the lens's outline: 2 is an ellipse, 4 nearly a rectangle."""
+    rim_cm: float
+    """Half the rim's thickness where it is heaviest."""
+    arm_height_cm: float
+    albedo: Colour
+    roughness: float
+    gloss: float
+    """Relative to plain skin; about 1.5."""
+    base_radius_cm: float
+    """Radius of the lenses' front surface: small ones mirror the screen smaller."""
+    coating_f0: float
+    """Reflectance of one lens surface at normal incidence: 0.04 plain, 0.004 to 0.015 with an anti-reflex coating."""
+
+
+@dataclass(frozen=True)
 class Identity:
     """One person. Equal numbers give the same face, to the last bit."""
 
@@ -201,6 +226,8 @@ class Identity:
     skin: Skin
     hair: Hair
     clothes: Clothes
+    glasses: Glasses | None = None
+    """None: this person wears none."""
 
     @property
     def skin_tone(self) -> int:
@@ -213,3 +240,11 @@ class Identity:
         from simulator.population import draw_identity  # which builds on this module
 
         return draw_identity(subject)
+
+
+def with_bald_head(identity: Identity) -> Identity:
+    """The same face without hair or beard, as mannequins and head models are; glasses and brows stay."""
+    bare = replace(
+        identity.hair, style="bald", volume_cm=0.0, fringe_cm=0.0, length_cm=0.0, beard="none", beard_density=0.0
+    )
+    return replace(identity, hair=bare)

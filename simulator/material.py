@@ -8,12 +8,13 @@ laid one over another: skin, lips, nostrils, beard, eyes, brows, hair, cloth. Co
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from simulator import texture
 from simulator.canvas import EAR_PART, NECK_PART, TORSO_PART, Canvas, Surface
 from simulator.face_paint import paint_brows, paint_eyes, paint_lids, paint_lips, paint_nostrils
 from simulator.features import fold_distance, gaussian, smooth_step
-from simulator.hair_paint import paint_beard, paint_clothes, paint_hair
+from simulator.hair_paint import paint_beard, paint_clothes, paint_glasses, paint_hair
 from simulator.identity import Identity
 
 __all__ = ["Surface", "skin_surface"]
@@ -33,28 +34,43 @@ def skin_surface(identity: Identity, canonical: np.ndarray, part: np.ndarray, ha
     paint_brows(identity, canvas)
     paint_hair(identity, canvas)
     paint_clothes(identity, canvas)
+    paint_glasses(identity, canvas)
     return canvas.surface()
 
 
 def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     """Base tone, flush of blood, blotches, pores, freckles, moles; redder ears; gloss on nose and forehead."""
     skin, nose = identity.skin, identity.nose
-    x, y, side, front = canvas.x, canvas.y, canvas.side, canvas.front
     u, v = skin.texture_offset
-    patches = texture.sample(texture.blotches(), x / 9.0 + v, y / 9.0 + u)
-    cheeks = gaussian(side, y, 4.1, -0.7, 1.7, 1.5)
-    tip = gaussian(x, y, 0.0, nose.base_y, 1.2, 0.9)
-    ears = ((canvas.part > EAR_PART) & (canvas.part < NECK_PART)).astype(np.float32)
-    blood = skin.flush * ((0.9 * cheeks + 0.8 * tip) * front + 0.7 * ears)
-    blood = blood + skin.unevenness * (0.20 * canvas.blotch + 0.07 * patches)
-    sallow = 0.35 * gaussian(side, y, 2.6, 6.4, 3.0, 1.6) * front
-    tone = np.array(skin.albedo, np.float32)
-    tint = np.stack([1.0 + 0.05 * blood, 1.0 - 0.13 * blood + 0.03 * sallow, 1.0 - 0.11 * blood - 0.05 * sallow], 1)
+    patches = texture.sample(texture.blotches(), canvas.x / 9.0 + v, canvas.y / 9.0 + u)
+    blood = skin.unevenness * (0.20 * canvas.blotch + 0.07 * patches)
+    blood[(canvas.part > EAR_PART) & (canvas.part < NECK_PART)] += np.float32(0.7 * skin.flush)
+    at = canvas.near(0.0, 7.5, -5.0, 4.0)
+    cheeks = gaussian(canvas.side[at], canvas.y[at], 4.1, -0.7, 1.7, 1.5)
+    tip = gaussian(canvas.x[at], canvas.y[at], 0.0, nose.base_y, 1.2, 0.9)
+    blood[at] += skin.flush * (0.9 * cheeks + 0.8 * tip) * canvas.front[at]
+    sallow = np.zeros_like(blood)
+    at = canvas.near(0.0, 7.5, 2.0, 11.0)
+    sallow[at] = 0.35 * gaussian(canvas.side[at], canvas.y[at], 2.6, 6.4, 3.0, 1.6) * canvas.front[at]
     fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.035 * patches + 0.030 * canvas.grain)
-    canvas.albedo[:] = tone * tint * fine[:, None]
+    _tint(np.array(skin.albedo, np.float32), blood, sallow, fine, canvas.albedo)
     _paint_spots(identity, canvas)
+    at = canvas.near(0.0, 7.5, -6.0, 10.0)
+    x, y = canvas.x[at], canvas.y[at]
     shine = 0.5 * gaussian(x, y, 0.0, nose.base_y + 0.6, 1.0, 2.0) + 0.35 * gaussian(x, y, 0.0, 6.2, 3.0, 1.5)
-    canvas.gloss *= 1.0 + shine * front
+    canvas.gloss[at] *= 1.0 + shine * canvas.front[at]
+
+
+@njit(cache=True, nogil=True)
+def _tint(tone: np.ndarray, blood: np.ndarray, sallow: np.ndarray, fine: np.ndarray, albedo: np.ndarray) -> None:
+    """Fill `albedo` (P, 3) with `tone` (3,): blood takes green and blue away, sallow skin is yellower."""
+    for index in range(blood.size):
+        flush, pale = blood[index], sallow[index]
+        albedo[index, 0] = tone[0] * fine[index] * (np.float32(1.0) + np.float32(0.05) * flush)
+        green = np.float32(1.0) - np.float32(0.13) * flush + np.float32(0.03) * pale
+        blue = np.float32(1.0) - np.float32(0.11) * flush - np.float32(0.05) * pale
+        albedo[index, 1] = tone[1] * fine[index] * green
+        albedo[index, 2] = tone[2] * fine[index] * blue
 
 
 def _paint_spots(identity: Identity, canvas: Canvas) -> None:
@@ -76,7 +92,8 @@ def _paint_spots(identity: Identity, canvas: Canvas) -> None:
 def _paint_small_shadows(identity: Identity, canvas: Canvas) -> None:
     """Hollows that see less of the surroundings: inner eye corners, beside and under the nose, lips, chin, neck."""
     eyes, nose, mouth = identity.eyes, identity.nose, identity.mouth
-    x, y, side, front = canvas.x, canvas.y, canvas.side, canvas.front
+    at = canvas.near(0.0, 7.0, mouth.y - 3.5, eyes.y + 3.5)
+    x, y, side = canvas.x[at], canvas.y[at], canvas.side[at]
     hollow = (
         0.38 * gaussian(side, y, 1.85, eyes.y + 0.35, 0.50, 0.65)
         + 0.22 * gaussian(side, y, eyes.x - 0.1, eyes.y + 0.75, 1.2, 0.35)
@@ -84,11 +101,10 @@ def _paint_small_shadows(identity: Identity, canvas: Canvas) -> None:
         + 0.38 * gaussian(x, y, 0.0, nose.base_y - 0.95, 1.0, 0.25)
         + 0.30 * gaussian(x, y, 0.0, mouth.y - 1.75, 1.2, 0.30)
     )
-    canvas.occlusion *= 1.0 - np.minimum(hollow, 0.8) * front
+    canvas.occlusion[at] *= 1.0 - np.minimum(hollow, 0.8) * canvas.front[at]
     neck = (canvas.part > NECK_PART) & (canvas.part < TORSO_PART)
-    canvas.occlusion *= np.where(neck, np.clip((-y - 6.5) / 8.0, 0.22, 1.0), 1.0).astype(np.float32)
-    under_jaw = (canvas.part < EAR_PART) & (y < -8.6) & (canvas.z < 3.5)
-    canvas.occlusion *= np.where(under_jaw, 0.6, 1.0).astype(np.float32)
+    canvas.occlusion[neck] *= np.clip((-canvas.y[neck] - 6.5) / 8.0, 0.22, 1.0)
+    canvas.occlusion[(canvas.part < EAR_PART) & (canvas.y < -8.6) & (canvas.z < 3.5)] *= 0.6
     rings = 0.06 + 0.16 * eyes.bags
     at = canvas.near(0.5, 5.2, eyes.y - 2.2, eyes.y + 1.4)
     dark = rings * gaussian(canvas.side[at], canvas.y[at], eyes.x - 0.25, eyes.y - 0.95, 1.15, 0.38)
@@ -99,9 +115,10 @@ def _paint_small_shadows(identity: Identity, canvas: Canvas) -> None:
 def _paint_wrinkles(identity: Identity, canvas: Canvas) -> None:
     """Fold beside the mouth, lines of the forehead, between the brows and at the eyes' outer corners."""
     wrinkles, eyes = identity.skin.wrinkles, identity.eyes
-    across, weight = fold_distance(identity, canvas.x, canvas.y)
-    fold = (0.03 + 0.17 * wrinkles) * weight * np.exp(-0.5 * (across / 0.13) ** 2) * canvas.front
-    canvas.albedo *= (1.0 - fold)[:, None].astype(np.float32)
+    at = canvas.near(0.5, 5.5, identity.mouth.y - 2.0, identity.nose.base_y + 0.5)
+    across, weight = fold_distance(identity, canvas.x[at], canvas.y[at])
+    fold = (0.01 + 0.16 * wrinkles) * weight * np.exp(-0.5 * (across / 0.17) ** 2) * canvas.front[at]
+    canvas.shade(at, 1.0 - fold)
     if wrinkles < 0.15:
         return
     at = canvas.near(0.0, 4.8, 4.8, 8.0)

@@ -13,11 +13,13 @@ import numpy as np
 
 from simulator.identity import (
     BEARD_STYLES,
+    FRAME_STYLES,
     HAIR_STYLES,
     NECKLINES,
     Clothes,
     Colour,
     Eyes,
+    Glasses,
     Hair,
     Identity,
     Mouth,
@@ -57,6 +59,7 @@ def draw_identity(subject: int) -> Identity:
         skin=skin,
         hair=hair,
         clothes=_draw_clothes(rng),
+        glasses=_draw_glasses(rng, age),
     )
 
 
@@ -68,15 +71,15 @@ def _around(rng: np.random.Generator, mean: float, spread: float, limit: float =
 def _draw_skull(rng: np.random.Generator, age: float, strength: float) -> Skull:
     waves = rng.normal(size=(3, 8)) * np.array([[0.10], [0.10], [0.16]])
     return Skull(
-        width=_around(rng, 0.985 + 0.03 * strength, 0.040),
+        width=_around(rng, 0.985 + 0.03 * strength, 0.048),
         height=_around(rng, 1.0, 0.035),
         depth=_around(rng, 1.0, 0.045),
-        jaw=_around(rng, 0.95 + 0.09 * strength, 0.055),
-        chin=_around(rng, 0.90 + 0.22 * strength, 0.13),
-        lower_face=_around(rng, 0.98 + 0.05 * strength, 0.05),
+        jaw=_around(rng, 0.95 + 0.09 * strength, 0.070),
+        chin=_around(rng, 0.90 + 0.22 * strength, 0.11),
+        lower_face=_around(rng, 0.92 + 0.05 * strength, 0.045),
         temple=_around(rng, 1.0, 0.022),
         cheekbone_cm=float(rng.uniform(0.05, 0.75)),
-        fullness_cm=_around(rng, 0.05, 0.30),
+        fullness_cm=_around(rng, 0.10, 0.40),
         brow_ridge_cm=float(rng.uniform(0.05, 0.30) + 0.30 * strength),
         chin_forward_cm=_around(rng, 0.55 + 0.2 * strength, 0.20),
         chin_cleft_cm=float(0.25 * max(rng.random() - 0.75, 0.0) * 4.0),
@@ -91,7 +94,7 @@ def _draw_skull(rng: np.random.Generator, age: float, strength: float) -> Skull:
 
 
 def _draw_nose(rng: np.random.Generator, strength: float) -> Nose:
-    width = _around(rng, 0.98 + 0.06 * strength, 0.12)
+    width = _around(rng, 1.0 + 0.06 * strength, 0.15)
     return Nose(
         height_cm=_around(rng, 2.0 + 0.25 * strength, 0.26),
         width=width,
@@ -105,14 +108,14 @@ def _draw_nose(rng: np.random.Generator, strength: float) -> Nose:
 
 def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int) -> Eyes:
     light_eyes = rng.random() < float(np.clip(0.75 - 0.13 * tone, 0.0, 0.6))
-    dark = np.array([0.050, 0.024, 0.012]) * rng.uniform(0.6, 2.2)
+    dark = np.array([0.050, 0.024, 0.012]) * rng.uniform(0.6, 2.2) * (0.5 if tone > 7 else 1.0)
     light = np.array([[0.10, 0.17, 0.26], [0.09, 0.14, 0.10], [0.15, 0.10, 0.045]])[int(rng.integers(3))]
     iris = light * rng.uniform(0.7, 1.3) if light_eyes else dark
     return Eyes(
-        x=_around(rng, 3.15, 0.15),
+        x=_around(rng, 3.10, 0.15),
         y=_around(rng, 2.6, 0.10),
-        half_width=_around(rng, 1.48, 0.09),
-        opening=_around(rng, 0.50 - 0.05 * strength - 0.05 * age, 0.05),
+        half_width=_around(rng, 1.42, 0.09),
+        opening=_around(rng, 0.50 - 0.05 * strength - 0.05 * age, 0.065),
         tilt=_around(rng, 0.03, 0.05),
         crease=float(rng.uniform(0.1, 1.0)),
         fold_y=float(rng.uniform(0.16, 0.42)),
@@ -134,9 +137,9 @@ def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin) -> Mouth:
     return Mouth(
         y=_around(rng, -4.3, 0.18),
         half_width=_around(rng, 2.45, 0.20),
-        upper=_around(rng, 1.02 - 0.12 * strength, 0.20),
-        lower=_around(rng, 1.02 - 0.08 * strength, 0.17),
-        corner_cm=_around(rng, 0.0, 0.10),
+        upper=_around(rng, 1.12 - 0.14 * strength, 0.26),
+        lower=_around(rng, 1.10 - 0.08 * strength, 0.22),
+        corner_cm=_around(rng, 0.02, 0.14),
         redness=float(rng.uniform(0.75, 1.0)) if painted else float(rng.uniform(0.45, 0.85)),
         tint=_colour(tints[int(rng.integers(4))] if painted else natural + rng.normal(size=3) * 0.03),
     )
@@ -230,6 +233,32 @@ def _draw_clothes(rng: np.random.Generator) -> Clothes:
         second=_colour(second),
         stripes=stripes,
         neckline=NECKLINES[int(rng.choice(3, p=[0.5, 0.25, 0.25]))],
+    )
+
+
+def _draw_glasses(rng: np.random.Generator, age: float) -> Glasses | None:
+    """Three people in ten wear glasses, the old more often; plastic or metal, mostly dark, sometimes coloured."""
+    if rng.random() > 0.16 + 0.34 * age:
+        return None
+    metal = rng.random() < 0.4
+    dark, brown = np.array([0.012, 0.012, 0.014]), np.array([0.075, 0.035, 0.016])
+    plastics = np.array([dark, dark, brown, rng.uniform(0.02, 0.5, 3), [0.55, 0.53, 0.50]])
+    metals = np.array([[0.03, 0.03, 0.03], [0.30, 0.30, 0.30], [0.34, 0.24, 0.10]])  # brushed: their gloss is broad
+    albedo = (metals if metal else plastics)[int(rng.integers(3 if metal else 5))]
+    half_width = _around(rng, 2.45, 0.16)
+    coated = rng.random() < 0.75
+    return Glasses(
+        style=FRAME_STYLES[int(rng.choice(3, p=[0.65, 0.15, 0.20]))],
+        half_width_cm=half_width,
+        half_height_cm=half_width * float(rng.uniform(0.62, 0.97)),
+        squareness=float(rng.uniform(2.0, 3.6)),
+        rim_cm=float(rng.uniform(0.06, 0.10)) if metal else float(rng.uniform(0.10, 0.22)),
+        arm_height_cm=float(rng.uniform(0.10, 0.20)) if metal else float(rng.uniform(0.20, 0.45)),
+        albedo=_colour(albedo),
+        roughness=float(rng.uniform(0.25, 0.45)),
+        gloss=float(rng.uniform(1.6, 2.4)) if metal else float(rng.uniform(1.2, 1.6)),
+        base_radius_cm=float(rng.uniform(8.0, 16.0)),
+        coating_f0=float(rng.uniform(0.004, 0.015)) if coated else 0.042,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from simulator.ambient import Lighting
-from simulator.head import HeadMesh
+from simulator.head import PART_COUNT, HeadMesh
 from simulator.identity import Identity
 from simulator.material import Surface, skin_surface
 from simulator.raster import rasterise
@@ -29,7 +29,6 @@ SKIN_F0 = 0.028
 SKIN_SCATTER_CM = (0.22, 0.10, 0.05)
 BUMP_TILT = 0.035
 """Tilt of the normal per unit of the material's fine relief."""
-PART_COUNT = 5
 FACE_PARTS_BELOW = 0.5  # part 0 is the head itself; ears, neck, torso and long hair follow
 
 

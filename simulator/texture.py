@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
+from numba import njit
 
 SHEET_SIZE = 512
-_REMAP_ROW = 1024  # cv2.remap refuses images wider or taller than 32767
 
 
 def _shaped_noise(seed: int, gain: np.ndarray) -> np.ndarray:
@@ -55,13 +54,22 @@ def strands() -> np.ndarray:
 
 
 def sample(sheet: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """The sheet's value (P,) float32 at `u`, `v` (P,), in tiles; any real number, the tile repeats."""
-    count = u.size
-    if count == 0:
-        return np.zeros(0, np.float32)  # cv2.remap refuses empty maps
-    rows = -(-count // _REMAP_ROW)
-    maps = np.zeros((2, rows * _REMAP_ROW), np.float32)
-    maps[0, :count] = (u % 1.0) * SHEET_SIZE
-    maps[1, :count] = (v % 1.0) * SHEET_SIZE
-    maps = maps.reshape(2, rows, _REMAP_ROW)
-    return cv2.remap(sheet, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP).reshape(-1)[:count]
+    """The sheet's values, float32 of the shape of `u` and `v`, which count tiles; any real number, the tile repeats."""
+    across = np.ascontiguousarray(np.broadcast_to(u, np.shape(v)), np.float32)
+    out = np.empty(across.size, np.float32)
+    _sample_bilinear(sheet, across.ravel(), np.ascontiguousarray(v, np.float32).ravel(), out)
+    return out.reshape(np.shape(v))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _sample_bilinear(sheet: np.ndarray, u: np.ndarray, v: np.ndarray, out: np.ndarray) -> None:
+    last = SHEET_SIZE - 1  # the size is a power of two, so that "and" wraps, below zero too
+    for index in range(out.size):
+        x, y = u[index] * np.float32(SHEET_SIZE), v[index] * np.float32(SHEET_SIZE)
+        left, top = np.floor(x), np.floor(y)
+        right_share, low_share = x - left, y - top
+        c0, r0 = np.int64(left) & last, np.int64(top) & last
+        c1, r1 = (c0 + 1) & last, (r0 + 1) & last
+        upper = sheet[r0, c0] + right_share * (sheet[r0, c1] - sheet[r0, c0])
+        lower = sheet[r1, c0] + right_share * (sheet[r1, c1] - sheet[r1, c0])
+        out[index] = upper + low_share * (lower - upper)
