@@ -77,6 +77,11 @@ def present(
     return _print(rng, seed, instrument, identity, mesh, framing, view, lighting, cues)
 
 
+def _held_pose(framing: Framing, scale: float) -> Pose:
+    """How a sheet is held: turned as a live head would be, but upright; its picture has a roll of its own."""
+    return replace(framing, roll=0.0).plane_pose(scale)
+
+
 def _replay(
     rng: np.random.Generator,
     instrument: str,
@@ -89,7 +94,7 @@ def _replay(
 ) -> Artefact:
     replay = Replay.draw(rng, instrument, lighting.ambient)
     betrayal = ReplayCues.draw(rng) if cues else None
-    hanging = Hanging(FLAT, framing.plane_pose(replay.scale), replay.scale, framing.distance_cm, view)
+    hanging = Hanging(FLAT, _held_pose(framing, replay.scale), replay.scale, framing.distance_cm, view)
     portrait = take_portrait(rng, identity, mesh, hanging, lighting.ambient, neutral=False)
     return Artefact(replay.render(portrait, hanging, lighting, betrayal), replay.scale, replay.detail)
 
@@ -106,7 +111,7 @@ def _print(
     cues: bool,
 ) -> Artefact:
     paper = Print.draw(rng, instrument)
-    pose = framing.plane_pose(paper.scale)
+    pose = _held_pose(framing, paper.scale)
     paper = replace(paper, sheet=paper.sheet.covering(pose, view))
     betrayal = PrintCues.draw(rng) if cues else None
     hanging = Hanging(paper.sheet, pose, paper.scale, framing.distance_cm, view)

@@ -19,9 +19,9 @@ from simulator.light import Ambient, ScreenLight
 from simulator.scene import Lighting, LightLayers, Pose, View, draw_background, relight, render_head
 from simulator.sheet import NEAREST_CM, Sheet
 
-SCREEN_LIT_SHARE = 0.4
+SCREEN_LIT_SHARE = 0.25
 """Of pictures taken by the light of their own phone's screen, as a live capture's frames are."""
-SHOULDER = 0.7
+SHOULDER = 0.8
 """Above this share of white a picture's highlights are compressed, as every camera does."""
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
@@ -109,7 +109,7 @@ def _developed(rng: np.random.Generator, layers: LightLayers, lighting: Lighting
     lit = float(rng.random() < SCREEN_LIT_SHARE) * rng.uniform(0.2, 1.0)
     linear = relight(layers, lighting.screen.radiance(np.full(3, lit)) if lit > 0 else np.zeros(3))
     level = _exposure_level(lighting, identity, lit)
-    exposed = linear * np.float32(np.exp(rng.uniform(np.log(0.13), np.log(0.24))) / level)
+    exposed = linear * np.float32(np.exp(rng.uniform(np.log(0.17), np.log(0.31))) / level)
     high = np.maximum(exposed - SHOULDER, 0.0) / (1.0 - SHOULDER)
     return (np.minimum(exposed, SHOULDER) + (1.0 - SHOULDER) * high / (1.0 + 0.5 * high)).clip(0.0, 1.0)
 

@@ -32,9 +32,9 @@ class PaperKind:
 
 
 PAPERS: dict[str, PaperKind] = {
-    "office": PaperKind((0.5, 0.85), (0.76, 0.90), (0.006, 0.020)),
-    "satin": PaperKind((0.32, 0.5), (0.80, 0.92), (0.004, 0.012)),
-    "glossy": PaperKind((0.18, 0.32), (0.82, 0.93), (0.003, 0.008)),
+    "office": PaperKind((0.5, 0.85), (0.76, 0.90), (0.005, 0.016)),
+    "satin": PaperKind((0.32, 0.5), (0.80, 0.92), (0.004, 0.010)),
+    "glossy": PaperKind((0.18, 0.32), (0.82, 0.93), (0.003, 0.007)),
 }
 PAPERS_OF: dict[str, tuple[str, ...]] = {
     "print_colour": ("office", "office", "satin"),
@@ -77,7 +77,7 @@ class Print:
             roughness=float(rng.uniform(*kind.roughness)),
             paper_albedo=tuple(map(float, rng.uniform(*kind.paper_albedo) * tint)),  # type: ignore[arg-type]
             ink_albedo=float(rng.uniform(*kind.ink_albedo)),
-            black_setting=float(rng.uniform(0.7, 1.1)),
+            black_setting=float(rng.uniform(0.95, 1.35)),
             seed=int(rng.integers(2**31)),
         )
 

@@ -19,7 +19,7 @@ from simulator.prints import sheet_layers
 from simulator.scene import Lighting, LightLayers
 from simulator.sheet import FLAT, light_sheet, trace_sheet
 
-FACE_REFLECTANCE_AT_WHITE = 1.2
+FACE_REFLECTANCE_AT_WHITE = 1.6
 """A display this bright, over a white paper in the same room, shows a face about as bright as one standing there."""
 
 
@@ -43,8 +43,8 @@ class DisplayKind:
 
 DISPLAYS: dict[str, DisplayKind] = {
     "replay_phone": DisplayKind((0.42, 0.62), (2, 900), 0.6, (0.004, 0.015), 0.1, (60, 90, 120), (0.0055, 0.0085)),
-    "replay_computer": DisplayKind((0.8, 1.25), (4, 500), 0.15, (0.008, 0.03), 0.6, (60, 75, 120), (0.012, 0.029)),
-    "replay_tv": DisplayKind((1.5, 2.6), (4, 800), 0.35, (0.006, 0.03), 0.4, (50, 60, 100, 120), (0.025, 0.075)),
+    "replay_computer": DisplayKind((0.8, 1.25), (4, 500), 0.15, (0.006, 0.022), 0.6, (60, 75, 120), (0.012, 0.029)),
+    "replay_tv": DisplayKind((1.5, 2.6), (4, 800), 0.35, (0.005, 0.022), 0.4, (50, 60, 100, 120), (0.025, 0.075)),
 }
 
 
@@ -84,7 +84,7 @@ class Replay:
             panel_albedo=float(rng.uniform(*kind.panel_albedo)),
             roughness=float(rng.uniform(0.22, 0.4) if matte else rng.uniform(0.04, 0.15)),
             f0=float(rng.choice([0.04, rng.uniform(0.012, 0.04)])),
-            black_setting=float(rng.uniform(0.7, 1.1)),
+            black_setting=float(rng.uniform(0.95, 1.35)),
             refresh_hz=float(rng.choice(kind.refresh_hz)),
             pitch_cm=float(rng.uniform(*kind.pitch_cm)),
         )
