@@ -60,8 +60,8 @@ def present(
 ) -> Artefact:
     """Render what stands before the camera; everything about it follows from `seed` and the other arguments.
 
-    Another `mesh` of the same person (eyes shut) gives the same artefact but for the face's expression. `cues` adds what
-    betrays an attack in a single image: printer's dots and paper's border, a display's pixels, banding and bezel.
+    Another `mesh` of the same person (eyes shut) gives the same artefact but for the face's expression. `cues` adds
+    what betrays an attack in a single image: printer's dots and paper's border, a display's pixels, banding and bezel.
     """
     rng = stream(seed, "artefact")
     if species == "live":
@@ -69,9 +69,7 @@ def present(
     if species == "mask":
         mask = Mask.draw(rng, instrument)
         shown, shape = mask.shaped(identity, mesh)
-        return Artefact(
-            render_head(shown, shape, framing.head_pose(), view, lighting, mask.finish), detail=mask.detail
-        )
+        return Artefact(render_head(shown, shape, framing.head_pose(), view, lighting, mask.finish), detail=mask.detail)
     if species == "replay":
         return _replay(rng, instrument, identity, mesh, framing, view, lighting, cues)
     return _print(rng, seed, instrument, identity, mesh, framing, view, lighting, cues)
@@ -114,6 +112,8 @@ def _print(
     pose = _held_pose(framing, paper.scale)
     paper = replace(paper, sheet=paper.sheet.covering(pose, view))
     betrayal = PrintCues.draw(rng) if cues else None
+    if betrayal is not None and paper.outlined:
+        betrayal = betrayal.without_border
     hanging = Hanging(paper.sheet, pose, paper.scale, framing.distance_cm, view)
     portrait = take_portrait(rng, identity, mesh, hanging, lighting.ambient, neutral=True)
     layers = paper.render(portrait, hanging, lighting, betrayal)

@@ -8,7 +8,7 @@ by itself, from sampling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,6 +50,11 @@ class PrintCues:
             half_size=(wide, wide * float(rng.uniform(1.1, 1.45))),
             margin=float(rng.choice([0.0, rng.uniform(0.03, 0.12)])),
         )
+
+    @property
+    def without_border(self) -> PrintCues:
+        """The same printer's picture on a paper that fills the image."""
+        return replace(self, half_size=(np.inf, np.inf), margin=0.0)
 
     def halftone(self, picture: np.ndarray, along: np.ndarray, hanging: Hanging) -> np.ndarray:
         """The picture (S, S, 3) in dots, which are largest in the middle tones; its unprinted border is white."""

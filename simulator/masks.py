@@ -80,6 +80,8 @@ MASKS: dict[str, MaskKind] = {
     ),
 }  # fmt: skip
 """About one mask in six shows its material's own colour; the instruments take turns in equal parts."""
+HAIRLESS_RAMP = 0.2
+"""Below this value of the hair ramp even the normals know nothing of the hair."""
 EYE_HOLE_DEPTH_CM = (0.2, 0.6)
 WORN_SCALE, WORN_OFFSET_CM = (1.0, 1.05), 0.3
 HEAD_MIDDLE_CM = np.array([0.0, 1.0, -2.9], np.float32)
@@ -159,7 +161,7 @@ def without_hair(identity: Identity, mesh: HeadMesh) -> tuple[Identity, HeadMesh
     shaven = replace(identity, hair=hair)
     bald = build_head(shaven)
     count = int((mesh.part < EAR_PART).sum())  # the head's own sheet comes first and is always the same
-    face = np.flatnonzero(mesh.hair[:count] < 0.5)
+    face = np.flatnonzero(mesh.hair[:count] < HAIRLESS_RAMP)
 
     def with_face(name: str) -> np.ndarray:
         values = getattr(bald, name).copy()
@@ -217,7 +219,9 @@ class _MaskPaint:
         worn = (covered | (hair & (self.hair == "moulded"))) & ~left
         bare = head & ~hair & ~eye
         skin = surface.albedo[bare].mean(0) if bare.any() else surface.albedo.mean(0)
-        base = np.asarray(self.colour if self.colour is not None else skin, np.float32) * np.asarray(self.tint, np.float32)
+        base = np.asarray(self.colour if self.colour is not None else skin, np.float32) * np.asarray(
+            self.tint, np.float32
+        )
         painted = base * (surface.albedo / skin) ** np.float32(self.detail)
         moulded_gloss = np.where(eye, np.minimum(surface.roughness * 2.0, self.roughness), self.roughness)
         return with_albedo(

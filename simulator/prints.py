@@ -91,6 +91,11 @@ class Print:
         """Whether somebody is seen through or around it."""
         return self.instrument in ("print_cropped", "print_holes")
 
+    @property
+    def outlined(self) -> bool:
+        """Whether scissors took its border away."""
+        return self.instrument == "print_cropped"
+
     def render(
         self, portrait: Portrait, hanging: Hanging, lighting: Lighting, cues: PrintCues | None = None
     ) -> LightLayers:
@@ -129,7 +134,7 @@ class Print:
     def _uncut(self, portrait: Portrait, along: np.ndarray, hanging: Hanging) -> np.ndarray:
         """(S, S) bool: where there is paper."""
         rng = np.random.default_rng(self.seed)
-        if self.instrument == "print_cropped":
+        if self.outlined:
             return _cut_along_head(rng, portrait, hanging)
         if self.instrument == "print_holes":
             return _cut_holes(rng, portrait, along, self.scale)

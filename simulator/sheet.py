@@ -59,7 +59,7 @@ class Sheet:
         return (np.column_stack([twisted, z]) @ self._twist.T).astype(np.float32)
 
     def unroll(self, twisted: np.ndarray) -> np.ndarray:
-        """Places (P, 2) in the bent axis' frame, as `trace_sheet` meets them, measured along the sheet (P, 2) float32."""
+        """Places (P, 2) in the bent axis' frame, cm, as (P, 2) float32 measured along the sheet in its own."""
         flat = np.array(twisted, np.float64)
         if self.slope != 0.0:
             flat[:, 0] = np.interp(flat[:, 0], *self._table)
