@@ -71,7 +71,7 @@ def test_other_numbers_of_frames_work(count):
 def test_the_species_has_no_part_in_phone_room_screen_or_framing():
     live, paper, mask = (
         set_stage(21, 3, species, instrument, size=64)
-        for species, instrument in [("live", "face"), ("print", "print_bent"), ("mask", "mask_rigid")]
+        for species, instrument in [("live", "face"), ("print", "print_hd"), ("mask", "mask_resin")]
     )
     for other in (paper, mask):
         assert other.phone == live.phone and other.lighting == live.lighting and other.view == live.view
@@ -86,7 +86,7 @@ def test_the_given_illuminance_is_used_and_named_by_a_scene_that_has_it():
     ("change", "message"),
     [
         ({"species": "ghost"}, "species"),
-        ({"instrument": "print_flat"}, "instrument"),
+        ({"instrument": "print_hd"}, "instrument"),
         ({"size": 63}, "size"),
         ({"size": 100_000}, "size"),
         ({"ambient_lux": -5.0}, "ambient_lux"),
@@ -111,7 +111,9 @@ def test_sharpness_and_brightness_do_not_tell_the_species():
     """A coarse guard against shortcuts: group means over several seeds stay within a factor of one another."""
     sharpness, brightness = {}, {}
     for species in SPECIES:
-        instrument = {"live": "face", "print": "print_flat", "replay": "replay_tablet", "mask": "mask_rigid"}[species]
+        instrument = {"live": "face", "print": "print_colour", "replay": "replay_computer", "mask": "mask_silicone"}[
+            species
+        ]
         stages = [simulate_capture(replace(SPEC, seed=s, subject=s, species=species, instrument=instrument,
                                            screen_off=True, ambient_lux=150.0)).frames[0, 24:72, 24:72].astype(float)
                   for s in range(8)]  # fmt: skip
