@@ -111,7 +111,7 @@ def _developed(rng: np.random.Generator, layers: LightLayers, lighting: Lighting
     lit = float(rng.random() < SCREEN_LIT_SHARE) * rng.uniform(0.2, 1.0)
     linear = relight(layers, lighting.screen.radiance(np.full(3, lit)) if lit > 0 else np.zeros(3))
     level = _exposure_level(lighting, identity, lit)
-    exposed = linear * np.float32(np.exp(rng.uniform(np.log(0.17), np.log(0.31))) / level)
+    exposed = linear * np.float32(np.exp(rng.uniform(np.log(0.20), np.log(0.36))) / level)
     high = np.maximum(exposed - SHOULDER, 0.0) / (1.0 - SHOULDER)
     return (np.minimum(exposed, SHOULDER) + (1.0 - SHOULDER) * high / (1.0 + 0.5 * high)).clip(0.0, 1.0)
 

@@ -19,7 +19,7 @@ from simulator.prints import sheet_layers
 from simulator.scene import LightLayers
 from simulator.sheet import FLAT, light_sheet, trace_sheet
 
-FACE_REFLECTANCE_AT_WHITE = 1.6
+FACE_REFLECTANCE_AT_WHITE = 1.9
 """A display this bright, over a white paper in the same room, shows a face about as bright as one standing there."""
 
 
