@@ -16,7 +16,7 @@ from simulator.ambient import Lighting
 from simulator.cues import PrintCues, ReplayCues
 from simulator.framing import Framing
 from simulator.head import HeadMesh, build_head
-from simulator.identity import SUBJECT_COUNT, Identity
+from simulator.identity import SUBJECT_COUNT, Expression, Identity
 from simulator.masks import Mask
 from simulator.portrait import Hanging, take_portrait
 from simulator.prints import Print
@@ -40,11 +40,6 @@ class Artefact:
     """Shown face over life size; the artefact's distance is that of a live face times it."""
     detail: str = ""
     """What the instrument's name leaves open, such as 'glossy, bent' or 'skin-like, worn, eye holes'."""
-
-    @property
-    def material(self) -> str:
-        """The older name of `detail`."""
-        return self.detail
 
 
 def present(
@@ -127,10 +122,8 @@ def _attacker(
     rng: np.random.Generator, framing: Framing, view: View, lighting: Lighting, seen: np.ndarray
 ) -> LightLayers:
     """Whoever holds a cut paper, where he is `seen` (S, S); none of him counts as the presented face."""
-    from simulator.stage import draw_expression  # which builds on this module
-
     identity = Identity.draw(int(rng.integers(SUBJECT_COUNT)))
-    mesh = build_head(identity, draw_expression(rng))
+    mesh = build_head(identity, Expression.draw(rng))
     pose = framing.head_pose()
     along_ray = 1.0 + ATTACKER_BEHIND_CM / framing.distance_cm
     moved = Pose(pose.rotation, (pose.translation_cm * np.float32(along_ray)).astype(np.float32))

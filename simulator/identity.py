@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 Colour = tuple[float, float, float]
 
 HAIR_STYLES = ("bald", "buzz", "short", "swept", "curly", "medium", "long")
@@ -28,6 +30,15 @@ class Expression:
     """−0.5 frown … 1 broad smile."""
     blink: float = 0.0
     """0 open … 1 both eyes shut."""
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Expression:
+        """Mostly neutral, often a slight smile, sometimes parted lips, rarely half-shut eyes; alike for all species."""
+        return Expression(
+            mouth_open=float(max(rng.normal() * 0.12 - 0.08, 0.0)),
+            smile=float(np.clip(rng.normal() * 0.2 + 0.08, -0.25, 0.7)),
+            blink=float(max(rng.normal() * 0.2 - 0.2, 0.0)),
+        )
 
 
 @dataclass(frozen=True)

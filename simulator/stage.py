@@ -78,15 +78,6 @@ class Stage:
         }
 
 
-def draw_expression(rng: np.random.Generator) -> Expression:
-    """Mostly neutral, often a slight smile, sometimes parted lips, rarely half-shut eyes; alike for every species."""
-    return Expression(
-        mouth_open=float(max(rng.normal() * 0.12 - 0.08, 0.0)),
-        smile=float(np.clip(rng.normal() * 0.2 + 0.08, -0.25, 0.7)),
-        blink=float(max(rng.normal() * 0.2 - 0.2, 0.0)),
-    )
-
-
 @dataclass(frozen=True)
 class Blink:
     """A blink within the capture: of the person, of the picture, of whoever wears the mask, equally often.
@@ -125,11 +116,13 @@ def set_stage(
     lighting = Lighting(Ambient.draw(stream(seed, "room"), lux=ambient_lux), ScreenLight.draw(stream(seed, "screen")))
     view = framing.view(round(size * OVERSAMPLING))
     identity = Identity.draw(subject)
-    expression = draw_expression(stream(seed, "expression"))
+    expression = Expression.draw(stream(seed, "expression"))
     background = draw_background(stream(seed, "background"), view.size, lighting)
 
     def show(face: Expression) -> Artefact:
-        return present(seed, species, instrument, identity, build_head(identity, face), framing, view, lighting)
+        return present(
+            seed, species, instrument, identity, build_head(identity, face), framing, view, lighting, cues=cues
+        )
 
     artefact = show(expression)
     blink = Blink.draw(stream(seed, "blink"))
@@ -146,7 +139,7 @@ def set_stage(
         middle_cm=np.array([*framing.offset_cm, -framing.distance_cm]) * artefact.scale,
         distance_cm=framing.distance_cm * artefact.scale,
         skin_tone=identity.skin_tone,
-        detail=artefact.material,
+        detail=artefact.detail,
         eyes_shut=background.under(show(replace(expression, blink=blink.closed)).layers) if blink else None,
         blink_at=blink.at if blink else 0.0,
     )
