@@ -15,11 +15,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from simulator.ambient import Ambient, Lighting
 from simulator.framing import Framing
 from simulator.head import build_head
 from simulator.identity import SUBJECT_COUNT, Identity
-from simulator.light import Ambient, ScreenLight
-from simulator.scene import OVERSAMPLING, Lighting, relight, render_head
+from simulator.light import ScreenLight
+from simulator.scene import OVERSAMPLING, relight, render_head
 
 COLUMNS = 8
 PORTRAIT_PX, CAPTION_PX = 200, 18

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from simulator.ambient import Ambient, Lighting
 from simulator.framing import Framing
 from simulator.glasses import NOSE_HALF_WIDTH_CM, fit, frame_tubes, with_lenses
 from simulator.head import GLASSES, HeadMesh, build_head
 from simulator.identity import FRAME_STYLES, Identity
-from simulator.light import Ambient, ScreenLight
+from simulator.light import ScreenLight
 from simulator.material import skin_surface
-from simulator.scene import Lighting, LightLayers, render_head
+from simulator.scene import LightLayers, render_head
 
 MANY = range(600)
 WEARERS = [subject for subject in range(60) if Identity.draw(subject).glasses is not None][:8]

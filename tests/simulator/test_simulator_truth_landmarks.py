@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from simulator.ambient import Ambient, Lighting
 from simulator.framing import Framing
 from simulator.head import Expression, Identity, build_head
-from simulator.light import Ambient, ScreenLight
-from simulator.scene import Lighting, Motion, motion_map, render_head, rotation
+from simulator.light import ScreenLight
+from simulator.scene import Motion, motion_map, render_head, rotation
 from simulator.truth_landmarks import LANDMARKS, SHARP, project_landmarks, true_landmarks
 
 SUBJECTS = (0, 5, 21)
