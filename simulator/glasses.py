@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from simulator.ambient import Lighting
 from simulator.identity import Glasses, Identity
 from simulator.light import screen_specular
 from simulator.raster import rasterise
 
 if TYPE_CHECKING:  # the scene draws lenses, so it imports this module
-    from simulator.scene import Lighting, LightLayers, Pose, View
+    from simulator.scene import LightLayers, Pose, View
 
 RIM_POINTS, TUBE_POINTS, LENS_RINGS = 64, 8, 6
 TILT = 0.12
