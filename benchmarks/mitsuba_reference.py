@@ -31,6 +31,10 @@ F0 = 0.04
 ROUGHNESS = {"sphere": 0.45, "plane": 0.3, "head": 0.5}
 SPHERE = {"centre": [0.5, -1.0, -32.0], "radius": 8.0}
 PLANE = {"point": [0.0, 0.0, -30.0], "normal": [0.1, -0.35, 0.93]}
+LOW_SCREEN = {"offset_x_cm": -6.0, "offset_y_cm": 14.0, "width_cm": 6.8, "height_cm": 14.5}
+"""Held much lower and aside, it throws the long shadows that a screen beside the camera does not."""
+ROOM_DIRECTION = [0.48, 0.72, 0.5]
+"""Towards a far light above and to the right, for the head's hard shadows."""
 HEAD = {"subject": 3, "distance_cm": 30.0, "yaw": 0.22, "pitch": 0.0, "roll": 0.03}
 SAMPLES_SIDE, PASSES = 16, 8
 """Stratified samples on the screen across and down per pass, and independent passes (an even number)."""
@@ -44,9 +48,9 @@ def pixel_rays() -> mi.Ray3f:
     return mi.Ray3f(mi.Point3f(0.0), dr.normalize(mi.Vector3f(direction)))
 
 
-def screen_emitter() -> dict:
-    """The phone's screen as a rectangle of radiance 1 that shines towards −z."""
-    x, top, width, height = (SCREEN[k] for k in ("offset_x_cm", "offset_y_cm", "width_cm", "height_cm"))
+def screen_emitter(screen: dict) -> dict:
+    """A phone's screen as a rectangle of radiance 1 that shines towards −z."""
+    x, top, width, height = (screen[k] for k in ("offset_x_cm", "offset_y_cm", "width_cm", "height_cm"))
     move = mi.ScalarTransform4f().translate([x, -top - height / 2, 0.0])
     turn = mi.ScalarTransform4f().rotate([0, 1, 0], 180).scale([width / 2, height / 2, 1.0])
     light = {"type": "area", "radiance": {"type": "rgb", "value": [1.0, 1.0, 1.0]}}
@@ -92,9 +96,9 @@ def highlight(normal: mi.Vector3f, view: mi.Vector3f, light: mi.Vector3f, roughn
     return dr.select((to_camera.z > 0.0) & (to_light.z > 0.0), value, 0.0)
 
 
-def render(shape: object, roughness: float) -> np.ndarray:
+def render(shape: object, roughness: float, screen: dict) -> np.ndarray:
     """Matte part and highlight of a shape, each rendered twice: (2 halves, 2 parts, n, n) float64, 0 beside it."""
-    scene = mi.load_dict({"type": "scene", "screen": screen_emitter(), "shape": shape})
+    scene = mi.load_dict({"type": "scene", "screen": screen_emitter(screen), "shape": shape})
     rays = pixel_rays()
     hit = scene.ray_intersect(rays)
     there = hit.is_valid() & (hit.t > 5.0)
@@ -111,6 +115,15 @@ def render(shape: object, roughness: float) -> np.ndarray:
         for k, factor in enumerate((cosine, gloss)):
             sums[chosen % 2, k] += np.array(dr.select(there & (cosine > 0.0), factor * radiance.x, 0.0))
     return (2.0 * sums / (PASSES * side * side)).reshape(2, 2, *2 * (round(count**0.5),))
+
+
+def lit_from_afar(shape: object) -> np.ndarray:
+    """Whether each chosen pixel (n · n,) bool sees something that the far light reaches."""
+    scene = mi.load_dict({"type": "scene", "shape": shape})
+    hit = scene.ray_intersect(pixel_rays())
+    towards = mi.Vector3f(*(float(x) for x in np.array(ROOM_DIRECTION) / np.linalg.norm(ROOM_DIRECTION)))
+    free = ~scene.ray_test(hit.spawn_ray(towards))
+    return np.array(hit.is_valid() & (hit.t > 5.0) & free & (dr.dot(hit.sh_frame.n, towards) > 0.0))
 
 
 def posed_head() -> tuple[np.ndarray, np.ndarray]:
@@ -136,9 +149,10 @@ def main(path: Path) -> None:
         "plane": plane_shape(),
         "head": mesh_shape(vertices, normals, triangles),
     }
-    arrays, noise = {}, {}
-    for name, shape in shapes.items():
-        first, second = render(shape, ROUGHNESS[name])
+    arrays, noise = {"head_lit": np.packbits(lit_from_afar(shapes["head"]))}, {}
+    for name, shape in {**shapes, "low_head": shapes["head"]}.items():
+        low = name == "low_head"
+        first, second = render(shape, ROUGHNESS["head" if low else name], LOW_SCREEN if low else SCREEN)
         for k, part in enumerate(("diffuse", "specular")):
             image = (first[k] + second[k]) / 2
             arrays[f"{name}_{part}"] = (image * 1000.0).astype(np.float16)
@@ -154,6 +168,8 @@ def main(path: Path) -> None:
         "first": FIRST,
         "step": STEP,
         "screen": SCREEN,
+        "low_screen": LOW_SCREEN,
+        "room_direction": ROOM_DIRECTION,
         "f0": F0,
         "roughness": ROUGHNESS,
         "sphere": SPHERE,

@@ -114,21 +114,23 @@ def _print(
     portrait = take_portrait(rng, identity, mesh, hanging, lighting.ambient, neutral=True)
     layers = paper.render(portrait, hanging, lighting, betrayal)
     if paper.cut:
-        layers = _attacker(stream(seed, "attacker"), framing, view, lighting, ~layers.covered).under(layers)
+        layers = _attacker(stream(seed, "attacker"), framing, view, lighting, layers).under(layers)
     return Artefact(layers, paper.scale, paper.detail)
 
 
 def _attacker(
-    rng: np.random.Generator, framing: Framing, view: View, lighting: Lighting, seen: np.ndarray
+    rng: np.random.Generator, framing: Framing, view: View, lighting: Lighting, paper: LightLayers
 ) -> LightLayers:
-    """Whoever holds a cut paper, where he is `seen` (S, S); none of him counts as the presented face."""
+    """Whoever holds a cut paper, in its shadow; none of him counts as the presented face."""
     identity = Identity.draw(int(rng.integers(SUBJECT_COUNT)))
     mesh = build_head(identity, Expression.draw(rng))
     pose = framing.head_pose()
     along_ray = 1.0 + ATTACKER_BEHIND_CM / framing.distance_cm
     moved = Pose(pose.rotation, (pose.translation_cm * np.float32(along_ray)).astype(np.float32))
     margin_px = SEEN_MARGIN_CM * view.focal_px / framing.distance_cm
-    layers = render_head(identity, _part_seen(mesh, moved, view, seen, margin_px), moved, view, lighting)
+    layers = render_head(
+        identity, _part_seen(mesh, moved, view, ~paper.covered, margin_px), moved, view, lighting, SKIN, paper.depth_cm
+    )
     return LightLayers(layers.ambient, layers.screen, layers.covered, layers.depth_cm, np.zeros_like(layers.face))
 
 

@@ -247,6 +247,7 @@ def _rectangle_specular(
 ) -> None:
     one = np.float32(1)
     across, down = np.empty((2, 16), np.float32), np.empty((2, 16), np.float32)
+    at = np.empty((3, 64), np.float32)
     for i in range(points.shape[0]):
         px, py, pz = points[i, 0], points[i, 1], points[i, 2]
         nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
@@ -270,31 +271,32 @@ def _rectangle_specular(
             out[i] = 0.0
             continue
         nodes = wide if alpha > np.float32(ROUGH_ALPHA) else narrow
+        count = nodes.shape[1]
         _gather(box[0], box[1], lobe_x, width_x, nodes, across)
         _gather(box[2], box[3], lobe_y, width_y, nodes, down)
-        total = np.float32(0)
+        for row in range(count):
+            for column in range(count):
+                at[0, row * count + column] = across[0, column] - px
+                at[1, row * count + column] = down[0, row] - py
+                at[2, row * count + column] = across[1, column] * down[1, row]
         masking = nv + np.sqrt(alpha2 + (one - alpha2) * nv * nv)
-        for row in range(nodes.shape[1]):
-            ly = down[0, row] - py
-            for column in range(nodes.shape[1]):
-                lx, lz = across[0, column] - px, -pz
-                nl = nx * lx + ny * ly + nz * lz
-                if nl <= 0.0:
-                    continue
-                distance2 = lx * lx + ly * ly + lz * lz
-                inverse = one / np.sqrt(distance2)
-                nl *= inverse
-                vl = (vx * lx + vy * ly + vz * lz) * inverse
-                half2 = np.float32(2) + np.float32(2) * vl  # |l + v|²
-                nh = nl + nv
-                hx, hy, hz = lx * inverse + vx, ly * inverse + vy, lz * inverse + vz
-                sx, sy, sz = ny * hz - nz * hy, nz * hx - nx * hz, nx * hy - ny * hx
-                below = (nh * nh * alpha2 + sx * sx + sy * sy + sz * sz) / half2  # the sine keeps narrow lobes exact
-                grazing = one - np.sqrt(half2) * np.float32(0.5)
-                power = grazing * grazing
-                power *= power * grazing
-                shadowing = nl + np.sqrt(alpha2 + (one - alpha2) * nl * nl)
-                fresnel = f0[i] + (one - f0[i]) * power
-                weight = across[1, column] * down[1, row] * lz * inverse / distance2 * nl
-                total += weight * fresnel / (below * below * shadowing)
+        base, rest = f0[i], one - f0[i]
+        total = np.float32(0)
+        for k in range(count * count):  # no branches, so that it runs several nodes at a time
+            lx, ly = at[0, k], at[1, k]
+            distance2 = lx * lx + ly * ly + pz * pz
+            inverse = one / np.sqrt(distance2)
+            lx, ly, lz = lx * inverse, ly * inverse, -pz * inverse
+            nl = max(nx * lx + ny * ly + nz * lz, np.float32(0))
+            half2 = np.float32(2) + np.float32(2) * (vx * lx + vy * ly + vz * lz)  # |l + v|²
+            nh = nl + nv
+            hx, hy, hz = lx + vx, ly + vy, lz + vz
+            sx, sy, sz = ny * hz - nz * hy, nz * hx - nx * hz, nx * hy - ny * hx
+            below = nh * nh * alpha2 + sx * sx + sy * sy + sz * sz  # the sine keeps narrow lobes exact
+            grazing = one - np.sqrt(half2) * np.float32(0.5)
+            power = grazing * grazing
+            power *= power * grazing
+            shadowing = nl + np.sqrt(alpha2 + (one - alpha2) * nl * nl)
+            light = at[2, k] * lz * inverse * inverse * nl * half2 * half2
+            total += light * (base + rest * power) / (below * below * shadowing)
         out[i] = total * alpha2 / (np.float32(np.pi) * masking)

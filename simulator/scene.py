@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 
 from simulator.ambient import Lighting
+from simulator.glasses import with_lenses
 from simulator.head import PART_COUNT, HeadMesh
 from simulator.identity import Identity
 from simulator.material import Surface, skin_surface
@@ -166,7 +167,8 @@ def render_head(
     )
     face = np.zeros_like(mask)
     face[mask] = (part < FACE_PARTS_BELOW) & (inside[:, 7] < 0.5) & (inside[:, 5] > 0.0)
-    return LightLayers(ambient, screen, mask, raster.depth_cm, face)
+    layers = LightLayers(ambient, screen, mask, raster.depth_cm, face)
+    return with_lenses(layers, mesh.lenses, pose, view, lighting)
 
 
 def _visible_surface(identity: Identity, canonical: np.ndarray, part: np.ndarray, hair: np.ndarray) -> Surface:

@@ -19,9 +19,9 @@ from simulator.light import ScreenLight
 
 STRIDE = 2
 """Horizons are sought at every other pixel of every other row."""
-DIRECTIONS, RADII = 8, 5
+DIRECTIONS, RADII = 6, 5
 """The screen is cut into this many wedges about the camera of equal area, each into as many parts of equal area."""
-FINE_STEPS = 8
+FINE_STEPS = 5
 STEP_GROWTH = 1.2
 LONGEST_MARCH = 0.45
 """A march looks at every cell at first, then strides longer and longer, up to this share of the image."""

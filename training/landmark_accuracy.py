@@ -28,9 +28,9 @@ from sdk_reference.quality import QualityLimits, failures, measure_quality
 from simulator.capture import Shot, SimulatedCapture, photograph
 from simulator.framing import Framing
 from simulator.head import build_head
-from simulator.identity import SUBJECT_COUNT, Identity
+from simulator.identity import SUBJECT_COUNT, Expression, Identity
 from simulator.scene import MotionWalk
-from simulator.stage import Blink, Stage, draw_expression, set_stage
+from simulator.stage import Blink, Stage, set_stage
 from simulator.streams import stream
 from simulator.truth_landmarks import CHIN, LANDMARKS, SHARP, project_landmarks, true_landmarks
 
@@ -56,7 +56,7 @@ def true_points(stage: Stage, capture: SimulatedCapture) -> npt.NDArray[np.float
     """Return (N0, K, 2): the true landmarks in each frame of a live capture, by rank, in pixels of the frame."""
     framing = Framing.draw(stream(stage.seed, "framing"))
     identity = Identity.draw(stage.subject)
-    expression = draw_expression(stream(stage.seed, "expression"))
+    expression = Expression.draw(stream(stage.seed, "expression"))
     blink = Blink.draw(stream(stage.seed, "blink"))
     faces = {False: true_landmarks(identity, build_head(identity, expression))}
     if blink is not None:

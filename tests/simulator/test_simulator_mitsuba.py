@@ -17,8 +17,10 @@ from simulator.canvas import Surface
 from simulator.head import HeadMesh
 from simulator.identity import Identity
 from simulator.light import ScreenLight
+from simulator.raster import rasterise
 from simulator.scene import Finish, Pose, View, render_head
 from simulator.shading import shade
+from simulator.shadow import direction_visibility
 
 FILE = Path(__file__).parent / "mitsuba_reference.npz"
 ALBEDO = 0.4
@@ -114,7 +116,8 @@ def our_shape(reference: Reference, name: str, albedo: float, gloss: float) -> n
     )[1][..., 0]
 
 
-def our_head(reference: Reference, albedo: float, gloss: float) -> np.ndarray:
+def our_head(reference: Reference, albedo: float, gloss: float, screen: str = "screen") -> np.ndarray:
+    lighting = Lighting(reference.lighting.ambient, ScreenLight(**reference.settings[screen]))
     roughness, distance_cm = reference.settings["roughness"]["head"], reference.settings["head"]["distance_cm"]
     finish = Finish(
         f0=reference.settings["f0"],
@@ -123,7 +126,7 @@ def our_head(reference: Reference, albedo: float, gloss: float) -> np.ndarray:
         repaint=lambda surface, part: plain(len(part), albedo, gloss, roughness),
     )
     pose = Pose(np.eye(3, dtype=np.float32), np.array([0.0, 0.0, -distance_cm], np.float32))
-    layers = render_head(Identity.draw(0), reference.head(), pose, reference.view, reference.lighting, finish)
+    layers = render_head(Identity.draw(0), reference.head(), pose, reference.view, lighting, finish)
     return layers.screen[..., 0]
 
 
@@ -161,3 +164,24 @@ def test_matte_and_glossy_light_together_agree_with_mitsuba(reference, name):
 @pytest.mark.parametrize("name", ["sphere", "plane", "head"])
 def test_the_highlight_alone_agrees_with_mitsuba(reference, name):
     assert relative_error(ours(reference, name, 0.0, 1.0), reference.image(f"{name}_specular")) < WHOLE_LIMIT
+
+
+def test_long_shadows_of_nose_chin_and_brow_agree_with_mitsuba(reference):
+    """A screen held low and aside shadows much of the face; the limit is as for the screen beside the camera."""
+    got = reference.chosen(our_head(reference, 1.0, 0.0, "low_screen"))
+    assert relative_error(got, reference.image("low_head_diffuse")) < DIFFUSE_LIMIT
+
+
+def test_shadows_of_a_far_light_agree_with_mitsuba(reference):
+    head, view = reference.head(), reference.view
+    vertices = head.vertices_cm - np.array([0.0, 0.0, reference.settings["head"]["distance_cm"]], np.float32)
+    raster = rasterise(vertices, head.triangles, head.normals, view.focal_px, view.centre_px, view.size, view.size)
+    towards = np.array(reference.settings["room_direction"])
+    towards = towards / np.linalg.norm(towards)
+    lit = direction_visibility(raster.depth_cm, view.focal_px, tuple(towards))
+    facing = reference.chosen(raster.attributes @ towards.astype(np.float32))
+    there = facing > 0.0
+    free = np.unpackbits(reference.arrays["head_lit"], count=there.size).reshape(there.shape)
+    assert free[there].mean() < 0.9  # there is something to shadow
+    wrong = np.abs(reference.chosen(lit) - free) * facing
+    assert wrong[there].sum() / (free * facing)[there].sum() < 0.06

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,15 +45,31 @@ def centroid(image: np.ndarray) -> tuple[float, float]:
     return float((x * weight).sum() / weight.sum()), float((y * weight).sum() / weight.sum())
 
 
-def test_a_frame_is_ambient_plus_the_weighted_screen(live):
-    colour = np.array([0.2, 0.7, 0.4], np.float32)
-    radiance = live.lighting.screen.radiance(colour)
-    frame = relight(live.layers, radiance)
-    by_primary = sum(
-        relight(live.layers, np.eye(3)[c] * radiance[c]) - relight(live.layers, np.zeros(3)) for c in range(3)
-    )
-    assert np.allclose(frame, live.layers.ambient + by_primary, atol=1e-4)
-    assert np.allclose(relight(live.layers, np.zeros(3)), live.layers.ambient, atol=0)
+def test_a_frame_is_the_ambient_layer_plus_each_primary_times_its_layer(live):
+    """Without noise; the sum is written out here per pixel and primary, from the screen's stated physics."""
+    screen = replace(live.lighting.screen, primaries=((0.9, 0.15, 0.0), (0.05, 0.9, 0.04), (0.0, 0.1, 1.1)))
+    colour = (0.2, 0.7, 0.4)
+    expected = live.layers.ambient.astype(np.float64).copy()
+    for primary in range(3):
+        shown = screen.black_ratio + (1.0 - screen.black_ratio) * colour[primary]
+        for channel in range(3):
+            seen = screen.luminance_nits * screen.primaries[channel][primary]
+            expected[..., channel] += shown * seen * live.layers.screen[..., channel].astype(np.float64)
+    frame = relight(live.layers, screen.radiance(colour))
+    assert np.abs(frame - expected).max() < 1e-4 * max(1.0, expected.max())
+
+
+def test_scattering_keeps_the_lights_sum():
+    rng = np.random.default_rng(4)
+    mask = np.zeros((96, 96), bool)
+    mask[20:80, 15:70] = True
+    mask[40:55, 30:36] = False
+    for sigma in (0.6, 1.2, 3.3):
+        light = rng.uniform(0.0, 1.0, (96, 96, 2)).astype(np.float32) * mask[..., None]
+        light[60:, :, 0] = 0.0
+        after = scatter(light, mask, sigma)
+        assert np.allclose(after.sum((0, 1)), light.sum((0, 1)), rtol=0.01), sigma
+        assert (after[~mask] == 0.0).all()
 
 
 def test_the_difference_of_two_screens_holds_no_room_light():
@@ -125,16 +143,13 @@ def test_motion_stays_small_over_a_minute():
 def test_scattering_keeps_even_light_and_softens_an_edge():
     mask = np.zeros((64, 64), bool)
     mask[8:56, 8:56] = True
-    even = mask[..., None] * np.float32(2.0)
-    spread = scatter(even, mask, 4.0)
-    assert np.allclose(spread[mask], 2.0, rtol=0.04) and (spread[~mask] == 0).all()  # 4 % in the corners
-    assert np.allclose(spread[20:44, 20:44], 2.0, rtol=0.005)
-    assert spread.sum() == pytest.approx(even.sum(), rel=1e-3)
+    even = mask[..., None].astype(np.float32)
+    spread = scatter(even * 2.0, mask, 4.0)[..., 0]
+    assert np.allclose(spread[mask], 2.0, rtol=0.1) and np.allclose(spread[16:48, 16:48], 2.0, rtol=0.02)
     edge = even.copy()
-    edge[:, 32:] *= np.float32(0.2)
-    softened = np.diff(scatter(edge, mask, 4.0)[32, 20:44, 0])
-    assert np.abs(softened).max() > 0.05  # still an edge …
-    assert softened.min() > np.diff(edge[32, 20:44, 0]).min()  # … but softer
+    edge[:, 32:] *= 0.2
+    before, after = (np.diff(image[32, 20:44, 0]) for image in (edge, scatter(edge, mask, 4.0)))
+    assert before.min() < after.min() < 0.0  # softer, and still an edge
 
 
 def test_poses_carry_points_into_camera_space():
@@ -147,3 +162,15 @@ def test_backgrounds_have_no_depth_and_answer_the_screen_faintly():
     background = draw_background(rng, 64, Lighting(Ambient.draw(rng), ScreenLight()))
     assert not background.covered.any() and not background.depth_cm.any()
     assert 0 < background.screen.mean() < 0.01
+
+
+def test_backgrounds_differ_in_how_they_answer_the_screen_and_hold_things_at_several_distances():
+    """Screen over room light, which cancels colour, spans a wide range over backgrounds and differs within one."""
+    lighting = Lighting(Ambient.draw(np.random.default_rng(0), "office", 100.0), ScreenLight())
+    answers = []
+    for seed in range(24):
+        layers = draw_background(np.random.default_rng(seed), 64, lighting)
+        answers.append(layers.screen.mean(-1) / layers.ambient.mean(-1))
+    between = np.array([answer.mean() for answer in answers])
+    within = np.array([answer.max() / answer.min() for answer in answers])
+    assert between.max() / between.min() > 8.0 and np.median(within) > 1.5
