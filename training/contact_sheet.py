@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from flash_sequencer.colour import linear_to_srgb, relative_luminance
 from sdk_reference.atomic_files import write_atomically
-from training.look_regions import face_mask
 from training.look_statistics import AlignedPair
 
 THUMB = 160  # side of one picture of a strip, pixels
@@ -51,14 +50,14 @@ def shown_light(linear: npt.NDArray[np.float32]) -> Picture:
 
 def shown_difference(pair: AlignedPair) -> Picture:
     """Return what the screen added, scaled to one brightness; what became darker is black."""
-    mean = float(relative_luminance(pair.difference)[face_mask(pair.points)].mean())
+    mean = float(relative_luminance(pair.difference)[pair.face].mean())
     return shown_light(pair.difference * np.float32(SHOWN_DIFFERENCE / max(mean, 1e-4)))
 
 
 def shown_ratio(pair: AlignedPair) -> Picture:
     """Return what the screen added over what was there, in false colour: blue 0, red three times the face's mean."""
     dark, added = relative_luminance(pair.dark), relative_luminance(pair.difference)
-    face = face_mask(pair.points)
+    face = pair.face
     ratio = cv2.GaussianBlur(added, (0, 0), 1.0) / np.maximum(cv2.GaussianBlur(dark, (0, 0), 1.0), 1e-3)
     mean = float(added[face].mean() / max(dark[face].mean(), 1e-3))
     level = np.clip(ratio / (SHOWN_RATIO * max(mean, 1e-3)), 0, 1) * 255

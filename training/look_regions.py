@@ -6,6 +6,8 @@ strips beside, below and above its outline. A strip beside the face is an ear on
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,6 @@ import numpy.typing as npt
 from sdk_reference.landmarks import FACE_OVAL
 
 SIZE = 256  # of the aligned frame, pixels
-SUBPIXEL_BITS = 4  # of OpenCV's polygon filling
 FACE_SHRINK = 0.92  # of the outline: its border is half background
 EAR_STRIP = (0.02, 0.10)  # from the outline outwards, in face widths
 NECK_STRIP = (0.08, 0.20)  # below the chin, in face heights
@@ -62,9 +63,8 @@ def face_mask(points: Points) -> Mask:
     return _hull(centre + FACE_SHRINK * (oval - centre))
 
 
-def skin_mask(points: Points) -> Mask:
-    """Return the (256,256) mask of the regions of SKIN together."""
-    masks = region_masks(points)
+def skin_mask(masks: dict[str, Mask]) -> Mask:
+    """Return the (256,256) mask of the regions of SKIN together, from `region_masks`."""
     return _union([masks[name] for name in SKIN])
 
 
@@ -83,12 +83,19 @@ def _strip(edge: Points, direction: Points, between: tuple[float, float]) -> Mas
 
 
 def _hull(corners: Points) -> Mask:
-    """Return the pixels whose centres lie in the convex hull of (K,2) corners, or on its border."""
-    at_centres = (corners - 0.5) * 2**SUBPIXEL_BITS  # OpenCV puts (0, 0) at the centre of the first pixel
-    hull = cv2.convexHull(np.rint(at_centres).astype(np.int32))
-    canvas = np.zeros((SIZE, SIZE), np.uint8)
-    cv2.fillConvexPoly(canvas, hull, 1, shift=SUBPIXEL_BITS)
-    return canvas.astype(bool)
+    """Return the pixels whose centres lie in the convex hull of (K,2) corners.
+
+    Not OpenCV's filling: it paints every pixel that the border touches, which makes small regions a third larger.
+    """
+    hull = cv2.convexHull(corners.astype(np.float32))[:, 0].astype(np.float64)
+    mask = np.zeros((SIZE, SIZE), bool)
+    left, top = np.clip(np.floor(hull.min(axis=0)).astype(int), 0, SIZE)
+    right, bottom = np.clip(np.ceil(hull.max(axis=0)).astype(int), 0, SIZE)
+    x, y = np.arange(left, right) + 0.5, (np.arange(top, bottom) + 0.5)[:, None]
+    turns = [(b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]) for a, b in pairwise([*hull, hull[0]])]
+    stacked = np.stack(turns)
+    mask[top:bottom, left:right] = (stacked >= 0).all(axis=0) | (stacked <= 0).all(axis=0)
+    return mask
 
 
 def _union(masks: list[Mask]) -> Mask:

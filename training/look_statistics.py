@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -58,10 +59,25 @@ class AlignedPair:
     motion: float
     """Movement of the face between the photographs (root mean square over landmarks), in face widths."""
 
-    @property
+    @cached_property
     def difference(self) -> Image:
         """(256,256,3) what the screen added."""
         return self.lit - self.dark
+
+    @cached_property
+    def regions(self) -> dict[str, Mask]:
+        """The (256,256) mask of each of REGIONS."""
+        return region_masks(self.points)
+
+    @cached_property
+    def face(self) -> Mask:
+        """(256,256) the whole face."""
+        return face_mask(self.points)
+
+    @cached_property
+    def skin(self) -> Mask:
+        """(256,256) what hair, brows and beard reach least."""
+        return skin_mask(self.regions)
 
 
 def align_pair(dark: npt.NDArray[np.uint8], lit: npt.NDArray[np.uint8], dark_face: Face, lit_face: Face) -> AlignedPair:
@@ -105,9 +121,8 @@ def measure(pair: AlignedPair) -> dict[str, float]:
 
 def flash_ratios(pair: AlignedPair) -> dict[str, float]:
     """Screen over ambient light, luminance, on the whole face, and of each region relative to the face."""
-    face = ratio(pair, face_mask(pair.points))
-    masks = region_masks(pair.points)
-    relative = {f"flash/ambient, {name} over face": ratio(pair, masks[name]) / face for name in REGIONS}
+    face = ratio(pair, pair.face)
+    relative = {f"flash/ambient, {name} over face": ratio(pair, pair.regions[name]) / face for name in REGIONS}
     return {"flash/ambient, face": face, **relative, "flash/ambient, left-right contrast": _lopsided(pair)}
 
 
@@ -123,7 +138,7 @@ def ratio(pair: AlignedPair, region: Mask) -> float:
 
 def _lopsided(pair: AlignedPair) -> float:
     """How unequal the added light is on the halves of the skin: |left − right| / (left + right)."""
-    skin = skin_mask(pair.points)
+    skin = pair.skin
     columns = np.arange(SIZE) + 0.5 < pair.points[[10, 152, 1], 0].mean()
     added = relative_luminance(pair.difference)
     right, left = float(added[skin & columns].mean()), float(added[skin & ~columns].mean())
@@ -132,7 +147,7 @@ def _lopsided(pair: AlignedPair) -> float:
 
 def colour_shift(pair: AlignedPair) -> dict[str, float]:
     """Red and blue over green on skin: of ambient light, of what the screen added, and of one relative to the other."""
-    skin = skin_mask(pair.points)
+    skin = pair.skin
     dark, added = pair.dark[skin].mean(axis=0, dtype=np.float64), pair.difference[skin].mean(axis=0, dtype=np.float64)
     if min(dark.min(), added[1]) < DARK:
         dark = added = np.full(3, np.nan)
@@ -183,7 +198,7 @@ def _slope(contrast: npt.NDArray[np.float64]) -> float:
 
 def noise_levels(pair: AlignedPair) -> dict[str, float]:
     """Robust residual on the face over the face's mean: of both photographs, of their difference, and in colour."""
-    face = face_mask(pair.points)
+    face = pair.face
     lit_level = float(relative_luminance(pair.lit)[face].mean())
     difference = noise(relative_luminance(pair.difference))
     return {
@@ -221,7 +236,7 @@ def noise(luminance: npt.NDArray[np.float32]) -> float:
 
 def highlights(pair: AlignedPair) -> dict[str, float]:
     """How much of the screen's light comes back from small bright spots of the skin, and how bright the eyes glint."""
-    skin, eyes = skin_mask(pair.points), eye_mask(pair.points)
+    skin, eyes = pair.skin, eye_mask(pair.points)
     added = relative_luminance(pair.difference)
     on_skin = float(added[skin].mean())
     if not on_skin > DARK or eyes.sum() < MIN_PIXELS:
@@ -243,13 +258,13 @@ def bright_spots(added: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def surroundings(pair: AlignedPair) -> dict[str, float]:
     """Brightness of skin in the dark photograph and of the background, and what of the screen's light reaches it."""
-    behind, skin = background_region(), skin_mask(pair.points)
+    behind, skin = background_region(), pair.skin
     dark, added = relative_luminance(pair.dark), relative_luminance(pair.difference)
     on_skin, light = float(added[skin].mean()), float(dark[skin].mean())
     return {
         "background over skin, dark": float(dark[behind].mean()) / light if light > DARK else np.nan,
         "background over skin, difference": float(added[behind].mean()) / on_skin if on_skin > DARK else np.nan,
-        "hair over skin, dark": _over(dark, region_masks(pair.points)["hair"], light),
+        "hair over skin, dark": _over(dark, pair.regions["hair"], light),
         "skin in lit photograph": float(relative_luminance(pair.lit)[skin].mean()),
     }
 
@@ -263,7 +278,7 @@ def colour_answers(frames: npt.NDArray[np.uint8], faces: Sequence[Face]) -> dict
 
     `frames` (5,H,W,3) uint8 RGB show white, red, green, blue, black; exposure is equalised to the black frame's.
     """
-    skin = skin_mask(map_points(faces[0].points, estimate_affine(faces[0].points)))
+    skin = skin_mask(region_masks(map_points(faces[0].points, estimate_affine(faces[0].points))))
     light = [aligned_light(frame, face) for frame, face in zip(frames, faces, strict=True)]
     exposures = [exposure_ratio(light[-1], picture, background_region()) or 1.0 for picture in light[:-1]]
     black = light[-1][skin].mean(axis=0, dtype=np.float64)
