@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from flash_sequencer.colour import linear_to_srgb, relative_luminance
 from sdk_reference.atomic_files import write_atomically
-from training.look_statistics import AlignedPair
+from training.look_pair import AlignedPair
 
 THUMB = 160  # side of one picture of a strip, pixels
 PANEL_SIDE = 256

@@ -20,7 +20,8 @@ from sdk_reference.landmarks import FaceMeshDetector, LandmarkDetector, find_sin
 from simulator.capture import CaptureSpec, SimulatedCapture, simulate_capture
 from simulator.instruments import INSTRUMENTS, SPECIES
 from training import contact_sheet
-from training.look_statistics import AlignedPair, align_pair, colour_answers, measure
+from training.look_pair import AlignedPair, align_pair
+from training.look_statistics import colour_answers, measure
 
 SEEDS, SUBJECT_IDS = 2**31, 1_000_000
 STREAM = 6  # sets these draws apart from those of other commands with the same seed

@@ -27,13 +27,15 @@ HULLS: dict[str, tuple[tuple[int, ...], ...]] = {
         (46, 53, 52, 65, 55, 190, 56, 28, 27, 29, 30, 247),
         (276, 283, 282, 295, 285, 414, 286, 258, 257, 259, 260, 467),
     ),
+    "brows": ((70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)),
+    "eyes": ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380)),
     "nose": ((168, 6, 197, 195, 5, 4, 1, 45, 275, 220, 440, 193, 417),),
     "cheeks": ((117, 118, 101, 36, 205, 187, 123, 50), (346, 347, 330, 266, 425, 411, 352, 280)),
     "upper lip": ((97, 2, 326, 267, 0, 37),),
+    "lips": ((61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91),),
     "chin": ((201, 200, 421, 428, 396, 175, 171, 208),),
     "sides": ((234, 93, 132, 58, 215, 177, 137, 227), (454, 323, 361, 288, 435, 401, 366, 447)),
 }
-EYES = ((33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380))
 EAR_EDGES = ((127, 234, 93), (356, 454, 323))
 CHIN_EDGE = (176, 148, 152, 377, 400)
 HAIRLINE = (67, 109, 10, 338, 297)
@@ -66,11 +68,6 @@ def face_mask(points: Points) -> Mask:
 def skin_mask(masks: dict[str, Mask]) -> Mask:
     """Return the (256,256) mask of the regions of SKIN together, from `region_masks`."""
     return _union([masks[name] for name in SKIN])
-
-
-def eye_mask(points: Points) -> Mask:
-    """Return the (256,256) mask of both open eyes."""
-    return _union([_hull(points[list(eye)]) for eye in EYES])
 
 
 def _axes(points: Points) -> tuple[Points, Points]:

@@ -20,6 +20,7 @@ from training.look_captures import Look
 RATIO = "flash/ambient, face"
 COMPARABLE = 4.0  # a real pair is compared with captures whose flash/ambient ratio is at most so many times off
 FEWEST_COMPARABLE = 10  # with fewer of them, with all
+FEWEST_TOLD = 5  # simulated values below which no range is drawn
 LOW, HIGH = 10.0, 90.0  # percentiles of the table
 REAL_LOW, REAL_HIGH = 5.0, 95.0  # percentiles beyond which a real value differs
 NORMAL_SPREAD = 3.29  # distance of these two percentiles in standard deviations of a normal distribution
@@ -106,9 +107,9 @@ def comparable(real: Look, same: Sequence[Look]) -> list[Look]:
 
 
 def compare_one(name: str, value: float, simulated: Sequence[Look]) -> Comparison | None:
-    """Return where `value` falls; None when either side cannot tell."""
+    """Return where `value` falls; None when it is not a number or too few simulated captures can tell theirs."""
     values = values_of(simulated, name)
-    if not math.isfinite(value) or not values.size:
+    if not math.isfinite(value) or values.size < FEWEST_TOLD:
         return None
     low, median, high = _percentiles(values, REAL_LOW, REAL_HIGH)
     below = (np.count_nonzero(values < value) + 0.5 * np.count_nonzero(values == value)) / values.size

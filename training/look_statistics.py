@@ -1,107 +1,27 @@
 """What a pair of photographs without and with screen light looks like, in numbers (not in the paper).
 
-The same code measures real and simulated pictures, after the same alignment and the same equalising of exposure, so
-that a difference between the numbers is a difference between the pictures. All light is linear. A statistic that a
-picture cannot give (a region outside the frame, a dark frame without light) is NaN and left out of every summary.
+The same code measures real and simulated pictures, so that a difference between the numbers is a difference between the
+pictures. All light is linear. A statistic that a picture cannot give (a region outside the frame, a dark frame without
+light) is NaN and left out of every summary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from flash_sequencer.colour import relative_luminance, srgb8_to_linear
-from sdk_reference.align import TEMPLATE, estimate_affine, map_points, resample
+from flash_sequencer.colour import relative_luminance
+from sdk_reference.align import estimate_affine, map_points
 from sdk_reference.landmarks import Face
 from sdk_reference.pair import exposure_ratio
-from sdk_reference.quality import (
-    MAD_TO_SIGMA,
-    NOISE_REGION,
-    NOISE_SCALE,
-    RESIDUAL_SHARE,
-    SMOOTHING,
-    background_region,
-)
-from training.look_regions import REGIONS, SIZE, Mask, Points, eye_mask, face_mask, region_masks, skin_mask
+from sdk_reference.quality import background_region
+from training.look_pair import DARK, MIN_PIXELS, AlignedPair, aligned_light
+from training.look_regions import REGIONS, SIZE, SKIN, Mask, region_masks, skin_mask
+from training.look_texture import CLIPPED, highlights, noise_levels, sharpness, texture
 
-CLIPPED = 0.97  # linear light: above, a channel may be cut off
-DARK = 5e-4  # mean linear light below which a ratio is rounding
-MIN_PIXELS = 20  # of a region
-BANDS = ((2, 4), (4, 8), (8, 16), (16, 32), (32, 64))  # cycles per face width; the aligned face is 149 pixels wide
-SLOPE_BANDS = slice(1, 4)  # lower ones are the shape of the face, higher ones are noise
-SMALL_SPOT = 0.12  # of the face's width: a brighter spot narrower than this is a highlight, wider is shading
-SPOT_SMOOTHING_PX = 1.5
-GLINT_PERCENTILE = 98.0
 PRIMARIES = ("red", "green", "blue")
-
-Image = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class AlignedPair:
-    """Two photographs of one face on the template, at one exposure."""
-
-    dark: Image
-    """(256,256,3) float32 linear RGB without screen light, at the exposure of `lit`."""
-    lit: Image
-    """(256,256,3) float32 linear RGB with white screen light."""
-    points: Points
-    """(468,2) landmarks of `lit`, pixels of the template."""
-    exposure: float
-    """Exposure of the lit photograph over the dark one's; NaN when the background does not tell (1 was used)."""
-    face_width_px: float
-    """Width of the face in the lit photograph as it came."""
-    motion: float
-    """Movement of the face between the photographs (root mean square over landmarks), in face widths."""
-
-    @cached_property
-    def difference(self) -> Image:
-        """(256,256,3) what the screen added."""
-        return self.lit - self.dark
-
-    @cached_property
-    def regions(self) -> dict[str, Mask]:
-        """The (256,256) mask of each of REGIONS."""
-        return region_masks(self.points)
-
-    @cached_property
-    def face(self) -> Mask:
-        """(256,256) the whole face."""
-        return face_mask(self.points)
-
-    @cached_property
-    def skin(self) -> Mask:
-        """(256,256) what hair, brows and beard reach least."""
-        return skin_mask(self.regions)
-
-
-def align_pair(dark: npt.NDArray[np.uint8], lit: npt.NDArray[np.uint8], dark_face: Face, lit_face: Face) -> AlignedPair:
-    """Align two HWC uint8 RGB photographs each by its own landmarks, as a phone does, and equalise their exposure."""
-    dark_aligned, lit_aligned = aligned_light(dark, dark_face), aligned_light(lit, lit_face)
-    ratio = exposure_ratio(dark_aligned, lit_aligned, background_region())
-    return AlignedPair(
-        dark=dark_aligned * np.float32(1.0 if ratio is None else ratio),
-        lit=lit_aligned,
-        points=map_points(lit_face.points, estimate_affine(lit_face.points)),
-        exposure=np.nan if ratio is None else ratio,
-        face_width_px=lit_face.width,
-        motion=_motion(dark_face, lit_face),
-    )
-
-
-def aligned_light(frame: npt.NDArray[np.uint8], face: Face) -> Image:
-    """Resample an HWC uint8 RGB frame onto the template: (256,256,3) float32 linear light."""
-    return resample(srgb8_to_linear(frame), estimate_affine(face.points), TEMPLATE.size)
-
-
-def _motion(dark: Face, lit: Face) -> float:
-    indices = list(TEMPLATE.indices)
-    return float(np.sqrt(((dark.points - lit.points)[indices] ** 2).sum(axis=1).mean())) / lit.width
 
 
 def measure(pair: AlignedPair) -> dict[str, float]:
@@ -109,12 +29,14 @@ def measure(pair: AlignedPair) -> dict[str, float]:
     return {
         "face width in the photograph, px": pair.face_width_px,
         "exposure, lit over dark": pair.exposure,
+        "background, lit over dark, not equalised": pair.background,
         "motion between the photographs, face widths": pair.motion,
         **flash_ratios(pair),
         **colour_shift(pair),
         **sharpness(pair),
         **noise_levels(pair),
         **highlights(pair),
+        **tones(pair),
         **surroundings(pair),
     }
 
@@ -159,118 +81,38 @@ def colour_shift(pair: AlignedPair) -> dict[str, float]:
     }
 
 
-def sharpness(pair: AlignedPair) -> dict[str, float]:
-    """Contrast by octave of spatial frequency, of both photographs and of the difference, and its slope."""
-    pictures = {"dark": pair.dark, "lit": pair.lit, "difference": pair.difference}
+def tones(pair: AlignedPair) -> dict[str, float]:
+    """Median luminance of each region over the skin's, in both photographs, fine texture of skin, colour of lips."""
     found: dict[str, float] = {}
-    for name, picture in pictures.items():
-        contrast = band_contrast(relative_luminance(picture))
+    for name, picture in {"dark": pair.dark, "lit": pair.lit}.items():
+        luminance = relative_luminance(picture)
+        level = _median(luminance, pair.skin)
         found |= {
-            f"contrast of {name}, {low}-{high}/face": float(c) for (low, high), c in zip(BANDS, contrast, strict=True)
+            f"tone of {region} over skin, {name}": _median(luminance, pair.regions[region]) / level
+            for region in REGIONS
         }
-        found[f"contrast of {name}, slope"] = _slope(contrast)
-    return found
+    fine = {f"texture of {region}, lit": texture(pair.lit, pair.regions[region]) for region in SKIN}
+    lips, skin = (np.median(pair.lit[mask], axis=0) for mask in (pair.regions["lips"], pair.skin))
+    redness = float((lips[0] / lips[1]) / (skin[0] / skin[1])) if min(*lips[:2], *skin[:2]) > DARK else np.nan
+    return found | fine | {"redness of lips over skin": redness}
 
 
-def band_contrast(luminance: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Root mean square contrast (deviation over mean) of the face's middle in each of BANDS: (5,); NaN when dark.
-
-    The square as wide as the face, a Hann window, a Fourier transform, power summed over rings (radial frequency).
-    """
-    half = round(TEMPLATE.ellipse_semi_axes[0])
-    x, y = (round(value) for value in TEMPLATE.ellipse_centre)
-    patch = luminance[y - half : y + half, x - half : x + half].astype(np.float64)
-    window = np.outer(np.hanning(2 * half), np.hanning(2 * half))
-    mean = (patch * window).sum() / window.sum()
-    if not mean > DARK:
-        return np.full(len(BANDS), np.nan)
-    power = np.abs(np.fft.fft2((patch / mean - 1) * window)) ** 2 / (patch.size * (window**2).sum())
-    cycles = np.fft.fftfreq(2 * half) * 2 * TEMPLATE.ellipse_semi_axes[0]
-    radius = np.hypot(*np.meshgrid(cycles, cycles))
-    return np.array([np.sqrt(power[(radius >= low) & (radius < high)].sum()) for low, high in BANDS])
-
-
-def _slope(contrast: npt.NDArray[np.float64]) -> float:
-    """Powers of two by which contrast changes per octave, 4 to 32 cycles per face width; 0 is a 1/f picture."""
-    part = contrast[SLOPE_BANDS]
-    return float(np.polyfit(np.arange(len(part)), np.log2(part), 1)[0]) if (part > 0).all() else np.nan
-
-
-def noise_levels(pair: AlignedPair) -> dict[str, float]:
-    """Robust residual on the face over the face's mean: of both photographs, of their difference, and in colour."""
-    face = pair.face
-    lit_level = float(relative_luminance(pair.lit)[face].mean())
-    difference = noise(relative_luminance(pair.difference))
-    return {
-        "noise of dark, over its mean": relative_noise(pair.dark, face),
-        "noise of lit, over its mean": relative_noise(pair.lit, face),
-        "noise of difference, over lit": difference / lit_level if lit_level > DARK else np.nan,
-        "colour noise of dark": colour_noise(pair.dark, face),
-        "clipped share of face, lit": float((pair.lit >= CLIPPED).any(axis=-1)[face].mean()),
-    }
-
-
-def relative_noise(picture: Image, face: Mask) -> float:
-    """Noise of a (256,256,3) picture's luminance over its mean on the face; NaN when dark."""
-    luminance = relative_luminance(picture)
-    level = float(luminance[face].mean())
-    return noise(luminance) / level if level > DARK else np.nan
-
-
-def colour_noise(picture: Image, face: Mask) -> float:
-    """Noise of red against green of a (256,256,3) picture, each over its mean on the face; texture largely cancels."""
-    means = picture[face].mean(axis=0)
-    return noise(picture[..., 0] / means[0] - picture[..., 1] / means[1]) if means[:2].min() > DARK else np.nan
-
-
-def noise(luminance: npt.NDArray[np.float32]) -> float:
-    """Standard deviation of the noise of a (256,256) picture on the face, per 2×2 mean, as in sdk_reference.quality.
-
-    Skin's own texture counts as noise, except in a difference whose pictures lie well on each other.
-    """
-    size = SIZE // NOISE_SCALE
-    small = cv2.resize(luminance.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
-    residual = (small - cv2.blur(small, (SMOOTHING, SMOOTHING)))[TEMPLATE.face_region(size, NOISE_REGION)]
-    return float(MAD_TO_SIGMA * np.median(np.abs(residual - np.median(residual))) / np.sqrt(RESIDUAL_SHARE))
-
-
-def highlights(pair: AlignedPair) -> dict[str, float]:
-    """How much of the screen's light comes back from small bright spots of the skin, and how bright the eyes glint."""
-    skin, eyes = pair.skin, eye_mask(pair.points)
-    added = relative_luminance(pair.difference)
-    on_skin = float(added[skin].mean())
-    if not on_skin > DARK or eyes.sum() < MIN_PIXELS:
-        return {"highlight share of difference": np.nan, "eye glint over skin": np.nan}
-    spots = bright_spots(added)
-    return {
-        "highlight share of difference": float(spots[skin].mean()) / on_skin,
-        "eye glint over skin": float(np.percentile(added[eyes], GLINT_PERCENTILE)) / on_skin,
-    }
-
-
-def bright_spots(added: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return what of a (256,256) picture stands out above its surroundings, 0 elsewhere (a white top-hat)."""
-    smooth = cv2.GaussianBlur(added.astype(np.float32), (0, 0), SPOT_SMOOTHING_PX)
-    side = round(SMALL_SPOT * 2 * TEMPLATE.ellipse_semi_axes[0])
-    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return np.asarray(cv2.morphologyEx(smooth, cv2.MORPH_TOPHAT, element), dtype=np.float32)
+def _median(luminance: npt.NDArray[np.float32], region: Mask) -> float:
+    """Median of a region; NaN when it is too small or too dark to be divided by."""
+    value = float(np.median(luminance[region])) if region.sum() >= MIN_PIXELS else np.nan
+    return value if value > DARK else np.nan
 
 
 def surroundings(pair: AlignedPair) -> dict[str, float]:
-    """Brightness of skin in the dark photograph and of the background, and what of the screen's light reaches it."""
+    """Brightness of skin and background, and what of the screen's light reaches the background."""
     behind, skin = background_region(), pair.skin
     dark, added = relative_luminance(pair.dark), relative_luminance(pair.difference)
     on_skin, light = float(added[skin].mean()), float(dark[skin].mean())
     return {
         "background over skin, dark": float(dark[behind].mean()) / light if light > DARK else np.nan,
         "background over skin, difference": float(added[behind].mean()) / on_skin if on_skin > DARK else np.nan,
-        "hair over skin, dark": _over(dark, pair.regions["hair"], light),
         "skin in lit photograph": float(relative_luminance(pair.lit)[skin].mean()),
     }
-
-
-def _over(picture: npt.NDArray[np.float32], region: Mask, level: float) -> float:
-    return float(picture[region].mean()) / level if level > DARK and region.sum() >= MIN_PIXELS else np.nan
 
 
 def colour_answers(frames: npt.NDArray[np.uint8], faces: Sequence[Face]) -> dict[str, float]:

@@ -23,22 +23,10 @@ from training import look as command
 from training.errors import SettingOutOfRange
 from training.look import LookSettings, main, take_look
 from training.look_captures import Look, look_at, look_at_capture, real_pairs, recipes
+from training.look_pair import AlignedPair, align_pair
 from training.look_regions import REGIONS, SIZE, face_mask, region_masks, skin_mask
-from training.look_statistics import (
-    BANDS,
-    AlignedPair,
-    align_pair,
-    band_contrast,
-    bright_spots,
-    colour_answers,
-    colour_noise,
-    colour_shift,
-    flash_ratios,
-    highlights,
-    measure,
-    noise,
-    sharpness,
-)
+from training.look_statistics import colour_answers, colour_shift, flash_ratios, measure, tones
+from training.look_texture import BANDS, band_contrast, bright_spots, colour_noise, highlights, noise, sharpness
 
 REAL_PHOTOGRAPHS = Path(__file__).parents[3] / "shared" / "real_flash"
 
@@ -57,7 +45,7 @@ def flat(level: float | tuple[float, float, float]) -> np.ndarray:
 
 
 def pair_of(dark: np.ndarray, lit: np.ndarray, points: np.ndarray) -> AlignedPair:
-    return AlignedPair(dark, lit, points, exposure=1.0, face_width_px=150.0, motion=0.0)
+    return AlignedPair(dark, lit, points, exposure=1.0, background=1.0, face_width_px=150.0, motion=0.0)
 
 
 def a_look(species: str = "live", ratio: float = 0.5, **statistics: float) -> Look:
@@ -215,6 +203,34 @@ def test_every_statistic_of_a_pair_without_light_is_left_out_or_finite(points: n
     assert math.isnan(found["noise of dark, over its mean"])
 
 
+def test_texture_is_measured_where_it_is(points: np.ndarray) -> None:
+    masks = region_masks(points)
+    grain = np.random.default_rng(4).normal(0, 0.03, (SIZE, SIZE, 1)).astype(np.float32)
+    picture = flat(0.3) + np.where(masks["cheeks"][..., None], grain, 0).astype(np.float32)
+    found = tones(pair_of(flat(0.2), picture, points))
+    assert found["texture of cheeks, lit"] == pytest.approx(0.1 / 2, rel=0.2)  # per 2×2 mean; the border has less
+    assert found["texture of forehead, lit"] < 1e-6
+
+
+def test_tones_are_relative_to_skin_in_each_photograph(points: np.ndarray) -> None:
+    masks = region_masks(points)
+    dark, lit = flat(0.2), flat(0.4)
+    lit[masks["lips"]] = (0.4, 0.1, 0.1)
+    dark[masks["eyes"]] = 0.02
+    found = tones(pair_of(dark, lit, points))
+    assert found["tone of lips over skin, lit"] == pytest.approx(0.2126 + 0.7874 / 4, rel=1e-4)
+    assert found["tone of eyes over skin, dark"] == pytest.approx(0.1, rel=1e-4)
+    assert found["tone of eyes over skin, lit"] == pytest.approx(1.0, rel=1e-4)
+    assert found["redness of lips over skin"] == pytest.approx(4.0, rel=1e-4)
+
+
+def test_the_background_is_compared_even_where_it_cannot_tell_the_exposure() -> None:
+    frames = lit_capture(flash=0.2, ambient=0.4, exposures=(1.3, 1, 1, 1, 1)).frames
+    found = align_pair(frames[-1], frames[0], face(), face())
+    assert math.isnan(found.exposure)
+    assert found.background == pytest.approx(1.3, abs=0.02)
+
+
 # What is looked at
 
 
@@ -298,6 +314,7 @@ def test_what_cannot_be_told_is_left_out_of_every_table() -> None:
     looks = [a_look(sharp=math.nan), a_look(sharp=2.0), replace(a_look(), statistics={}, refused="no_face")]
     assert look_report.summarise(looks)["sharp"]["live"].count == 1
     assert look_report.compare_one("sharp", math.nan, looks) is None
+    assert look_report.compare_one("sharp", 1.0, looks) is None  # one capture makes no range
     assert look_report.compare_one("unknown", 1.0, looks) is None
     json.dumps(look_report.to_json({}, looks, {"p": a_look(sharp=math.nan)}), allow_nan=False)
 
