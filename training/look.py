@@ -25,8 +25,6 @@ from sdk_reference.atomic_files import write_atomically, write_json
 from sdk_reference.errors import FlashproofError, InvalidInput
 from sdk_reference.landmarks import FaceMeshDetector, LandmarkDetector
 from simulator.errors import SimulationError
-from simulator.instruments import INSTRUMENTS, SPECIES
-from simulator.light import SCENES
 from training import look_report
 from training.contact_sheet import PANEL_COLUMNS, STRIP_COLUMNS, write_sheet
 from training.errors import SettingOutOfRange, require_range
@@ -104,8 +102,7 @@ def simulated_looks(settings: LookSettings, workers: int, progress: Progress) ->
 
 def write_look(out: Path, settings: LookSettings, result: LookResult) -> None:
     """Write sheets, tables and values."""
-    write_species_sheets(out / SHEETS, result.simulated, settings.per)
-    write_scene_sheets(out / SHEETS, result.simulated, settings.per)
+    write_sheets(out / SHEETS, result.simulated, settings.per)
     for name, pair in result.real.items():
         beside = [pair, *look_report.nearest(pair, result.simulated, settings.per)]
         rows = [(look.title, look.panel) for look in beside]
@@ -116,27 +113,32 @@ def write_look(out: Path, settings: LookSettings, result: LookResult) -> None:
     write_atomically(out / MARKDOWN_FILE, look_report.to_markdown(result.simulated, result.real).encode())
 
 
-def write_species_sheets(folder: Path, looks: Sequence[Look], per: int) -> None:
-    """Write one sheet per species and instrument: its first captures."""
-    for species in SPECIES:
-        for instrument in INSTRUMENTS[species]:
-            chosen = [x for x in looks if (x.species, x.instrument) == (species, instrument)][:per]
-            name = instrument if instrument.startswith(species) else f"{species}-{instrument}"
-            _write_strips(folder / f"{name}.jpg", f"simulated {species}, {instrument}", chosen)
+def write_sheets(folder: Path, looks: Sequence[Look], per: int) -> None:
+    """Write all sheets of simulated captures; those of an earlier look that are none of this one's are removed."""
+    sheets = species_sheets(looks) | scene_sheets(looks)
+    for name, (title, chosen) in sheets.items():
+        rows = [(look.title, look.strip) for look in chosen[:per]]
+        write_sheet(folder / f"{name}.jpg", title, STRIP_COLUMNS, rows)
+    for stale in set(folder.glob("*.jpg")) - {folder / f"{name}.jpg" for name in sheets}:
+        stale.unlink()
 
 
-def write_scene_sheets(folder: Path, looks: Sequence[Look], per: int) -> None:
-    """Write one sheet per scene that was drawn: species in turn, so that rows show the same room with others in it."""
-    for scene in SCENES:
-        chosen = [look for look in looks if look.labels["scene"] == scene][:per]
-        _write_strips(folder / f"scene-{scene}.jpg", f"simulated, scene {scene}", chosen)
+def species_sheets(looks: Sequence[Look]) -> dict[str, tuple[str, list[Look]]]:
+    """Return file name → (title, captures) of each species and instrument that was drawn."""
+    sheets: dict[str, tuple[str, list[Look]]] = {}
+    for look in looks:
+        kind = look.instrument if look.instrument.startswith(look.species) else f"{look.species}-{look.instrument}"
+        sheets.setdefault(kind, (f"simulated {look.species}, {look.instrument}", []))[1].append(look)
+    return sheets
 
 
-def _write_strips(path: Path, title: str, looks: Sequence[Look]) -> None:
-    if looks:
-        write_sheet(path, title, STRIP_COLUMNS, [(look.title, look.strip) for look in looks])
-    else:
-        path.unlink(missing_ok=True)  # of an earlier look with other settings
+def scene_sheets(looks: Sequence[Look]) -> dict[str, tuple[str, list[Look]]]:
+    """Return the same of each scene that was drawn: species in turn, so that rows show one room with others in it."""
+    sheets: dict[str, tuple[str, list[Look]]] = {}
+    for look in looks:
+        scene = str(look.labels["scene"])
+        sheets.setdefault(f"scene-{scene}", (f"simulated, scene {scene}", []))[1].append(look)
+    return sheets
 
 
 def _require_ours(out: Path) -> None:

@@ -380,8 +380,10 @@ def test_the_command_writes_sheets_and_tables_of_a_few_captures(
     assert len(sheets) == len(SPECIES) + 1
     assert (out / "look.md").read_text().count("simulated live") == 1
     assert not (out / "real").exists()
+    (out / "sheets" / "scene-of-an-earlier-look.jpg").touch()
     again = take_look(out, LookSettings(count=1, seed=3))  # over the earlier look, with the same values
     assert [look_report.finite(x.statistics) for x in again.simulated] == [entry["statistics"] for entry in captures]
+    assert sorted(path.name for path in (out / "sheets").iterdir()) == sheets
 
 
 @pytest.mark.parametrize(
