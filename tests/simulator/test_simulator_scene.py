@@ -67,7 +67,7 @@ def test_scattering_keeps_the_lights_sum():
     for sigma in (0.6, 1.2, 3.3):
         light = rng.uniform(0.0, 1.0, (96, 96, 2)).astype(np.float32) * mask[..., None]
         light[60:, :, 0] = 0.0
-        after = scatter(light, mask, sigma)
+        after = scatter(light, mask, (sigma,))[0]
         assert np.allclose(after.sum((0, 1)), light.sum((0, 1)), rtol=0.01), sigma
         assert (after[~mask] == 0.0).all()
 
@@ -144,11 +144,11 @@ def test_scattering_keeps_even_light_and_softens_an_edge():
     mask = np.zeros((64, 64), bool)
     mask[8:56, 8:56] = True
     even = mask[..., None].astype(np.float32)
-    spread = scatter(even * 2.0, mask, 4.0)[..., 0]
+    spread = scatter(even * 2.0, mask, (4.0,))[0][..., 0]
     assert np.allclose(spread[mask], 2.0, rtol=0.1) and np.allclose(spread[16:48, 16:48], 2.0, rtol=0.02)
     edge = even.copy()
     edge[:, 32:] *= 0.2
-    before, after = (np.diff(image[32, 20:44, 0]) for image in (edge, scatter(edge, mask, 4.0)))
+    before, after = (np.diff(image[32, 20:44, 0]) for image in (edge, scatter(edge, mask, (4.0,))[0]))
     assert before.min() < after.min() < 0.0  # softer, and still an edge
 
 
