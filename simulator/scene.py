@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 
 from simulator.ambient import Lighting
+from simulator.features import smooth_step
 from simulator.head import HeadMesh
 from simulator.identity import Identity
 from simulator.material import Surface, skin_surface
@@ -31,6 +32,9 @@ BUMP_TILT = 0.035
 """Tilt of the normal per unit of the material's fine relief."""
 SEEN_FROM_BEHIND = -0.15
 """Cosine to the camera below which a normal belongs to a thin sheet's other side, not to a rounded outline."""
+EYE_RADIUS_CM, CORNEA_RADIUS_CM = 1.7, 0.9  # of our heads' rather large eyes
+CORNEA_CM = (0.48, 0.14)
+"""Distance from the pupil's middle at which the cornea ends, and over how much it runs into the eyeball."""
 PART_COUNT = 5
 FACE_PARTS_BELOW = 0.5  # part 0 is the head itself; ears, neck, torso and long hair follow
 
@@ -154,7 +158,9 @@ def render_head(
         surface = finish.repaint(surface, part)
     pixels_per_cm = view.focal_px / max(float(-pose.translation_cm[2]) - 4.0, 1.0)
     smooth = _relief(raster.attributes[..., :3], finish.relief_blur_cm * pixels_per_cm)
-    points, normals = _seen_geometry(raster.depth_cm, smooth, surface.bump * np.float32(finish.bump_scale), view)
+    _round_eyes(smooth, mask, identity, inside[:, 3:5], surface.eye, pose)
+    relief = surface.bump * (1.0 - surface.eye) * np.float32(finish.bump_scale)
+    points, normals = _seen_geometry(raster.depth_cm, smooth, relief, view)
     red, green, blue = (radius * pixels_per_cm for radius in finish.scatter_cm)
     ambient, screen = shade(
         depth_cm=raster.depth_cm,
@@ -199,6 +205,26 @@ def back_project(depth_cm: np.ndarray, view: View) -> np.ndarray:
 def _relief(normals: np.ndarray, blur_px: float) -> np.ndarray:
     """Normals (H, W, 3), 0 where nothing is, after losing detail finer than `blur_px`; not of unit length."""
     return cv2.GaussianBlur(normals, (0, 0), blur_px) if blur_px > 0.1 else normals.copy()
+
+
+def _round_eyes(
+    smooth: np.ndarray, mask: np.ndarray, identity: Identity, xy: np.ndarray, eye: np.ndarray, pose: Pose
+) -> None:
+    """Give eyes, where `eye` (P,) says, the exact normals of a ball with a cornea, in `smooth` (H, W, 3).
+
+    The mesh is too coarse for what mirrors the screen so sharply. `xy` (P, 2) is the place on the neutral face.
+    """
+    at = np.flatnonzero(eye > 0.0)
+    side = np.where(xy[at, 0] < 0.0, -1.0, 1.0)
+    off = xy[at] - np.stack([side * identity.eyes.x, np.full(len(at), identity.eyes.y)], 1)
+    beyond = smooth_step((np.hypot(off[:, 0], off[:, 1]) - CORNEA_CM[0]) / CORNEA_CM[1])
+    tilt = off / (CORNEA_RADIUS_CM + (EYE_RADIUS_CM - CORNEA_RADIUS_CM) * beyond)[:, None]
+    forward = np.sqrt(np.maximum(1.0 - (tilt**2).sum(1), 0.05))
+    ball = np.column_stack([tilt, forward]) @ pose.rotation.T
+    ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    pixels = np.flatnonzero(mask)[at]
+    flat = smooth.reshape(-1, 3)
+    flat[pixels] += eye[at, None] * (ball - flat[pixels])
 
 
 def _seen_geometry(
