@@ -148,7 +148,7 @@ class Lighting:
     screen: ScreenLight
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
 def _environment(c: np.ndarray, x: float, y: float, z: float) -> float:
     """The room's mean light from the side of (x, y, z)."""
     level = c[0] + c[1] * y + c[2] * z + c[3] * x + c[4] * x * y + c[5] * y * z
@@ -156,7 +156,7 @@ def _environment(c: np.ndarray, x: float, y: float, z: float) -> float:
     return max(level, np.float32(MIN_IRRADIANCE_FACTOR))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _diffuse_kernel(
     normals: np.ndarray, occlusion: np.ndarray, lit: np.ndarray, c: np.ndarray, direct_share: float, out: np.ndarray
 ) -> None:
@@ -166,7 +166,7 @@ def _diffuse_kernel(
         out[i] = _environment(c, x, y, z) * occlusion[i] + direct_share * facing * lit[i]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _specular_kernel(
     points: np.ndarray,
     normals: np.ndarray,

@@ -47,6 +47,7 @@ class _Plane:
 
 def draw_background(rng: np.random.Generator, size: int, lighting: Lighting, view: View | None = None) -> LightLayers:
     """Draw wall, furniture and tiles (size, size), lit; without depth or face, which only what is presented has."""
+    rng = np.random.default_rng(rng.integers(2**63))  # what is drawn here moves no later draw of the caller's
     seen = view or View(size, FOCAL_PER_SIZE * size)
     albedo = _draw_wall(rng, size)
     wall_cm = float(np.exp(rng.uniform(*np.log(WALL_CM))))

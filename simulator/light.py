@@ -32,7 +32,7 @@ PANELS: dict[str, tuple[tuple[float, float], ...]] = {
     "narrow_lcd": ((0.615, 0.340), (0.315, 0.575), (0.155, 0.075)),
 }
 """Chromaticities of the primaries of a screen of each kind; single phones differ a little."""
-ROUGH_ALPHA = 0.10
+ROUGH_ALPHA = 0.08
 """GGX width from which the lobe is wider than the screen and needs fewer nodes."""
 MILD_WARP = 1.2
 """Tangent of half the angle of a quadrature's warp up to which straight lines serve for it."""
@@ -153,11 +153,11 @@ def _gauss_legendre(count: int) -> FloatArray:
     return np.stack(np.polynomial.legendre.leggauss(count)).astype(np.float32)
 
 
-NARROW, WIDE = _gauss_legendre(5), _gauss_legendre(3)
+NARROW, WIDE = _gauss_legendre(6), _gauss_legendre(4)
 """Quadratures per direction across the screen for narrow lobes and for wide ones."""
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
 def _edge(ax: float, ay: float, az: float, a: float, bx: float, by: float, bz: float, b: float, n: np.ndarray) -> float:
     """One edge of Lambert's formula: the angle between corners a and b, times its plane's normal, along `n`."""
     cx, cy, cz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
@@ -173,7 +173,7 @@ def _edge(ax: float, ay: float, az: float, a: float, bx: float, by: float, bz: f
     return np.arctan2(sine, dot) / max(sine, 1e-12) * facing
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _polygon_form_factor(points: np.ndarray, normals: np.ndarray, corners: np.ndarray, out: np.ndarray) -> None:
     """Lambert's polygon formula, after clipping the rectangle at each point's horizon (4 corners become at most 5)."""
     seen = np.empty((5, 4), np.float64)
@@ -208,7 +208,7 @@ def _polygon_form_factor(points: np.ndarray, normals: np.ndarray, corners: np.nd
         out[i] = max(total, 0.0) / (2.0 * np.pi)
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
 def _gather(low: float, high: float, middle: float, width: float, nodes: np.ndarray, at: np.ndarray) -> None:
     """Fill `at` (2, n) with places between `low` and `high`, dense within `width` of `middle`, and their weights.
 
@@ -234,7 +234,7 @@ def _gather(low: float, high: float, middle: float, width: float, nodes: np.ndar
         at[1, k] = angle * nodes[1, k] * width * (one + tangent * tangent)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _rectangle_specular(
     points: np.ndarray,
     normals: np.ndarray,

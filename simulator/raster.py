@@ -73,7 +73,7 @@ def _require_mesh(vertices: np.ndarray, triangles: np.ndarray, attributes: np.nd
         )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _project(vertices: np.ndarray, focal: float, centre_x: float, centre_y: float) -> np.ndarray:
     """(V, 3) float32: pixel x, pixel y, 1/depth; 1/depth 0 marks a vertex too near or not finite."""
     projected = np.zeros(vertices.shape, np.float32)
@@ -89,7 +89,7 @@ def _project(vertices: np.ndarray, focal: float, centre_x: float, centre_y: floa
     return projected
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _weights(
     x0: float,
     y0: float,
@@ -107,7 +107,7 @@ def _weights(
     return first, second, np.float32(1.0) - first - second
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _pixel_span(low: float, high: float, count: int) -> tuple[int, int]:
     """First and last index in 0 .. count − 1 whose centre lies within [low, high]; clipped before the cast to int."""
     first = min(max(np.ceil(low - 0.5), 0.0), float(count))
@@ -115,7 +115,7 @@ def _pixel_span(low: float, high: float, count: int) -> tuple[int, int]:
     return int(first), int(last)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _nearest_triangles(
     projected: np.ndarray, triangles: np.ndarray, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +149,7 @@ def _nearest_triangles(
     return inverse_depth, owner
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _interpolate(
     projected: np.ndarray,
     triangles: np.ndarray,

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 
 from simulator.ambient import Lighting
+from simulator.features import smooth_step
 from simulator.glasses import with_lenses
 from simulator.head import PART_COUNT, HeadMesh
 from simulator.identity import Identity
@@ -30,6 +31,11 @@ SKIN_F0 = 0.028
 SKIN_SCATTER_CM = (0.22, 0.10, 0.05)
 BUMP_TILT = 0.035
 """Tilt of the normal per unit of the material's fine relief."""
+SEEN_FROM_BEHIND = -0.15
+"""Cosine to the camera below which a normal belongs to a thin sheet's other side, not to a rounded outline."""
+EYE_RADIUS_CM, CORNEA_RADIUS_CM = 1.7, 0.9  # of our heads' rather large eyes
+CORNEA_CM = (0.48, 0.14)
+"""Distance from the pupil's middle at which the cornea ends, and over how much it runs into the eyeball."""
 FACE_PARTS_BELOW = 0.5  # part 0 is the head itself; ears, neck, torso and long hair follow
 
 
@@ -152,12 +158,15 @@ def render_head(
         surface = finish.repaint(surface, part)
     pixels_per_cm = view.focal_px / max(float(-pose.translation_cm[2]) - 4.0, 1.0)
     smooth = _relief(raster.attributes[..., :3], finish.relief_blur_cm * pixels_per_cm)
+    _round_eyes(smooth, mask, identity, inside[:, 3:5], surface.eye, pose)
+    relief = surface.bump * (1.0 - surface.eye) * np.float32(finish.bump_scale)
+    points, normals = _seen_geometry(raster.depth_cm, smooth, relief, view)
     red, green, blue = (radius * pixels_per_cm for radius in finish.scatter_cm)
     ambient, screen = shade(
         depth_cm=raster.depth_cm,
         geometry_normals=smooth,
-        points=back_project(raster.depth_cm, view)[mask],
-        normals=_bumped(_unit(smooth[mask]), surface.bump * finish.bump_scale),
+        points=points,
+        normals=normals,
         surface=surface,
         lighting=lighting,
         f0=finish.f0,
@@ -196,21 +205,74 @@ def back_project(depth_cm: np.ndarray, view: View) -> np.ndarray:
 
 def _relief(normals: np.ndarray, blur_px: float) -> np.ndarray:
     """Normals (H, W, 3), 0 where nothing is, after losing detail finer than `blur_px`; not of unit length."""
-    return cv2.GaussianBlur(normals, (0, 0), blur_px) if blur_px > 0.1 else np.ascontiguousarray(normals)
+    return cv2.GaussianBlur(normals, (0, 0), blur_px) if blur_px > 0.1 else normals.copy()
 
 
-def _bumped(normals: np.ndarray, bump: np.ndarray) -> np.ndarray:
-    """Tilt normals (P, 3) by the material's fine relief (P,): pores and wrinkles too small for the mesh."""
-    tilted = normals.copy()
-    tilted[:, 0] += np.float32(BUMP_TILT) * bump
-    tilted[:, 1] += np.float32(BUMP_TILT) * np.roll(bump, 1)
-    return _unit(tilted)
+def _round_eyes(
+    smooth: np.ndarray, mask: np.ndarray, identity: Identity, xy: np.ndarray, eye: np.ndarray, pose: Pose
+) -> None:
+    """Give eyes, where `eye` (P,) says, the exact normals of a ball with a cornea, in `smooth` (H, W, 3).
+
+    The mesh is too coarse for what mirrors the screen so sharply. `xy` (P, 2) is the place on the neutral face.
+    """
+    at = np.flatnonzero(eye > 0.0)
+    side = np.where(xy[at, 0] < 0.0, -1.0, 1.0)
+    off = xy[at] - np.stack([side * identity.eyes.x, np.full(len(at), identity.eyes.y)], 1)
+    beyond = smooth_step((np.hypot(off[:, 0], off[:, 1]) - CORNEA_CM[0]) / CORNEA_CM[1])
+    tilt = off / (CORNEA_RADIUS_CM + (EYE_RADIUS_CM - CORNEA_RADIUS_CM) * beyond)[:, None]
+    forward = np.sqrt(np.maximum(1.0 - (tilt**2).sum(1), 0.05))
+    ball = np.column_stack([tilt, forward]) @ pose.rotation.T
+    ball /= np.linalg.norm(ball, axis=1, keepdims=True)
+    pixels = np.flatnonzero(mask)[at]
+    flat = smooth.reshape(-1, 3)
+    flat[pixels] += eye[at, None] * (ball - flat[pixels])
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (P, 3) float32 at length 1."""
-    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) + np.float32(1e-9)
-    return (vectors / length[:, None]).astype(np.float32, copy=False)
+def _seen_geometry(
+    depth_cm: np.ndarray, smooth: np.ndarray, bump: np.ndarray, view: View
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points and unit normals (P, 3) of the covered pixels; a sheet's side seen from behind is turned to the camera.
+
+    Changes `smooth` (H, W, 3) alike, to unit length. The material's fine relief `bump` (P,), pores and wrinkles too
+    small for the mesh, tilts the normals.
+    """
+    points, normals = np.empty((len(bump), 3), np.float32), np.empty((len(bump), 3), np.float32)
+    camera = np.array([view.focal_px, *view.centre_px, BUMP_TILT], np.float32)
+    _geometry_kernel(depth_cm, smooth, bump, camera, points, normals)
+    return points, normals
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+def _geometry_kernel(
+    depth_cm: np.ndarray,
+    smooth: np.ndarray,
+    bump: np.ndarray,
+    camera: np.ndarray,
+    points: np.ndarray,
+    normals: np.ndarray,
+) -> None:
+    half, one = np.float32(0.5), np.float32(1)
+    i = 0
+    for row in range(depth_cm.shape[0]):
+        for column in range(depth_cm.shape[1]):
+            depth = depth_cm[row, column]
+            if depth <= 0.0:
+                continue
+            x = (column + half - camera[1]) / camera[0] * depth
+            y = -(row + half - camera[2]) / camera[0] * depth
+            points[i, 0], points[i, 1], points[i, 2] = x, y, -depth
+            nx, ny, nz = smooth[row, column, 0], smooth[row, column, 1], smooth[row, column, 2]
+            inverse = one / (np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-9))
+            towards = (nz * depth - nx * x - ny * y) * inverse / np.sqrt(x * x + y * y + depth * depth)
+            if towards < np.float32(SEEN_FROM_BEHIND):
+                inverse = -inverse
+            nx, ny, nz = nx * inverse, ny * inverse, nz * inverse
+            smooth[row, column, 0], smooth[row, column, 1], smooth[row, column, 2] = nx, ny, nz
+            nx += camera[3] * bump[i]
+            ny += camera[3] * bump[i - 1]
+            inverse = one / np.sqrt(nx * nx + ny * ny + nz * nz)
+            normals[i, 0], normals[i, 1], normals[i, 2] = nx * inverse, ny * inverse, nz * inverse
+            i += 1
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ SCATTERED_SHARE = 0.65
 """Share of the light that leaves skin away from where it entered."""
 SMALLEST_SCATTER_PX = 0.3
 """Scattering over less than this is within the pixel."""
-HALF_RESOLUTION_PX = 1.6
-"""Light that scatters farther than this is spread at half resolution."""
+HALVING_VARIANCE_PX2 = 0.7
+"""What going to half resolution and back blurs by itself; smaller radii get a smaller share instead."""
 KERNEL_REACH = 3.0
 """Half the width of the blur's kernel over its standard deviation."""
 
@@ -55,14 +55,14 @@ def shade(
     room_gloss = room.specular_level(points, normals, surface.roughness, f0, lit, surface.occlusion)
     screen_gloss = screen_specular(points, normals, surface.roughness, f0, screen) * seen
     gloss = np.stack([room_gloss, screen_gloss], 1) * surface.specular_scale[:, None]
-    spread = [scatter(matte, mask, radius) for radius in scatter_px]
+    spread = scatter(matte, mask, scatter_px)
     layers = np.zeros((2, *mask.shape, 3), np.float32)
     tint = np.stack([room.radiance, np.ones(3, np.float32)])
     _compose(mask, surface.albedo, spread[0], spread[1], spread[2], gloss, tint, layers)
     return layers[0], layers[1]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _compose(
     mask: np.ndarray,
     albedo: np.ndarray,
@@ -88,47 +88,59 @@ def _compose(
             i += 1
 
 
-def scatter(light: np.ndarray, mask: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Spread matte light (H, W, C) float32, zero outside `mask` (H, W) bool, over skin of the same extent.
+def scatter(light: np.ndarray, mask: np.ndarray, radii_px: tuple[float, ...]) -> list[np.ndarray]:
+    """Matte light (H, W, C) float32, zero outside `mask` (H, W) bool, spread over each of the radii: one such each.
 
-    A share stays where it is; the rest is blurred within the mask. What would cross the outline is handed back, so that
-    the sum over the image stays, and even light stays even.
+    A share stays where it is; the rest is blurred within the mask at half resolution. What would cross the outline is
+    handed back, so that the sum over the image stays, and even light stays nearly even.
     """
-    if sigma_px < SMALLEST_SCATTER_PX:
-        return light
-    if sigma_px > HALF_RESOLUTION_PX and min(mask.shape) >= 32:
-        return _scatter_at_half(light, mask, sigma_px)
-    spread = _blur_within(light, mask.astype(np.float32), sigma_px)
-    return (1.0 - SCATTERED_SHARE) * light + SCATTERED_SHARE * spread
+    if max(radii_px) < SMALLEST_SCATTER_PX:
+        return [light for _ in radii_px]
+    height, width = mask.shape
+    padding = (0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT)
+    both = np.concatenate([light, mask[..., None].astype(np.float32)], 2)
+    both = cv2.copyMakeBorder(both, *padding, value=0) if height % 2 or width % 2 else both
+    half = (both.shape[1] // 2, both.shape[0] // 2)
+    small = cv2.resize(both, half, interpolation=cv2.INTER_AREA)
+    there, skin = np.ascontiguousarray(small[..., :-1]), np.ascontiguousarray(small[..., -1])
+    results = []
+    for radius in radii_px:
+        if radius < SMALLEST_SCATTER_PX:
+            results.append(light)
+            continue
+        further = radius**2 - HALVING_VARIANCE_PX2
+        spread = _blur_within(there, skin, np.sqrt(further) / 2) if further > 0.1 else there
+        fine = cv2.resize(np.dstack([spread, skin]), both.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        share = SCATTERED_SHARE * min(1.0, radius**2 / HALVING_VARIANCE_PX2)
+        mixed = np.zeros_like(light)
+        _mix(light, fine, mask, np.float32(share), mixed)
+        results.append(mixed)
+    return results
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+def _mix(light: np.ndarray, fine: np.ndarray, mask: np.ndarray, share: float, out: np.ndarray) -> None:
+    """(1 − share) · light + share · (spread light per pixel of skin, the last channel of `fine` being the skin)."""
+    channels = light.shape[2]
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column]:
+                scale = share / max(fine[row, column, channels], np.float32(0.02))
+                for k in range(channels):
+                    kept = (np.float32(1) - share) * light[row, column, k]
+                    out[row, column, k] = kept + scale * fine[row, column, k]
 
 
 def _blur_within(light: np.ndarray, skin: np.ndarray, sigma_px: float) -> np.ndarray:
-    """Blur (H, W, C) with a kernel whose rows and columns both sum to 1 within `skin` (H, W), a share of each pixel.
+    """Blur (H, W, C) with a kernel whose rows and columns both sum to 1 within `skin` (H, W), a share of each cell.
 
     Two rounds of Sinkhorn's scaling make it so; ending on the columns keeps the light's sum exact.
     """
-    there = skin > 0.0
-    out = np.where(there, 1.0 / np.sqrt(_blur(skin, sigma_px) + 1e-6), 0.0)
-    out = np.where(there, np.sqrt(out / (_blur(out * skin, sigma_px) + 1e-6)), 0.0)
-    into = np.where(there, 1.0 / (_blur(out * skin, sigma_px) + 1e-6), 0.0).astype(np.float32)
-    return _blur(light * into[..., None], sigma_px) * (out.astype(np.float32) * skin)[..., None]
-
-
-def _scatter_at_half(light: np.ndarray, mask: np.ndarray, sigma_px: float) -> np.ndarray:
-    """As above, with the blurred share at half resolution."""
-    height, width = mask.shape
-    half = ((width + 1) // 2, (height + 1) // 2)
-    full = (half[0] * 2, half[1] * 2)
-    padding = (0, full[1] - height, 0, full[0] - width, cv2.BORDER_CONSTANT)
-    padded = cv2.copyMakeBorder(light, *padding, value=0) if full != (width, height) else light
-    cover = mask.astype(np.float32)
-    cover = cv2.copyMakeBorder(cover, *padding, value=0) if full != (width, height) else cover
-    skin = cv2.resize(cover, half, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(padded, half, interpolation=cv2.INTER_AREA).reshape(*skin.shape, -1)
-    spread = _blur_within(small, skin, sigma_px / 2)
-    fine, share = (cv2.resize(a, full, interpolation=cv2.INTER_LINEAR)[:height, :width] for a in (spread, skin))
-    fine = fine.reshape(light.shape) / np.maximum(share, 0.02)[..., None]  # light per pixel of skin, not per cell
-    return ((1.0 - SCATTERED_SHARE) * light + SCATTERED_SHARE * fine) * mask[..., None]
+    tiny = np.float32(1e-6)
+    out = 1.0 / np.sqrt(_blur(skin, sigma_px) + tiny)
+    out = np.sqrt(out / (_blur(out * skin, sigma_px) + tiny)) * skin
+    into = 1.0 / (_blur(out, sigma_px) + tiny)
+    return _blur(light * into[..., None], sigma_px) * out[..., None]
 
 
 def _blur(image: np.ndarray, sigma_px: float) -> np.ndarray:

@@ -120,7 +120,7 @@ def _screen_nodes(screen: ScreenLight) -> tuple[np.ndarray, np.ndarray]:
     return nodes, wedges
 
 
-@njit(cache=True, nogil=True, fastmath=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True, inline="always")
 def _horizon(
     blockers: np.ndarray,
     row: int,
@@ -161,7 +161,7 @@ def _horizon(
     return steepest
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _screen_kernel(
     nearness: np.ndarray,
     blockers: np.ndarray,
@@ -210,7 +210,7 @@ def _screen_kernel(
                 out[row, column] = seen / total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _direction_kernel(
     nearness: np.ndarray,
     blockers: np.ndarray,
@@ -251,7 +251,7 @@ def _upsample(nearness: np.ndarray, coarse: np.ndarray, depth_cm: np.ndarray) ->
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
 def _upsample_kernel(nearness: np.ndarray, coarse: np.ndarray, depth: np.ndarray, out: np.ndarray) -> None:
     """Mean of the up to four cells around each pixel that lie about as deep as it does."""
     rows, columns = nearness.shape

@@ -117,7 +117,7 @@ def set_stage(
     view = framing.view(round(size * OVERSAMPLING))
     identity = Identity.draw(subject)
     expression = Expression.draw(stream(seed, "expression"))
-    background = draw_background(stream(seed, "background"), view.size, lighting)
+    background = draw_background(stream(seed, "background"), view.size, lighting, view)
 
     def show(face: Expression) -> Artefact:
         return present(

@@ -9,6 +9,9 @@ import pytest
 
 from simulator.ambient import Ambient, Lighting
 from simulator.background import draw_background
+from simulator.framing import FACE_CENTRE_CM, Framing
+from simulator.head import build_head
+from simulator.identity import Identity
 from simulator.light import ScreenLight
 from simulator.scene import (
     LightLayers,
@@ -20,6 +23,7 @@ from simulator.scene import (
     motion_map,
     move,
     relight,
+    render_head,
     rotation,
 )
 from simulator.shading import scatter
@@ -67,7 +71,7 @@ def test_scattering_keeps_the_lights_sum():
     for sigma in (0.6, 1.2, 3.3):
         light = rng.uniform(0.0, 1.0, (96, 96, 2)).astype(np.float32) * mask[..., None]
         light[60:, :, 0] = 0.0
-        after = scatter(light, mask, sigma)
+        after = scatter(light, mask, (sigma,))[0]
         assert np.allclose(after.sum((0, 1)), light.sum((0, 1)), rtol=0.01), sigma
         assert (after[~mask] == 0.0).all()
 
@@ -144,11 +148,11 @@ def test_scattering_keeps_even_light_and_softens_an_edge():
     mask = np.zeros((64, 64), bool)
     mask[8:56, 8:56] = True
     even = mask[..., None].astype(np.float32)
-    spread = scatter(even * 2.0, mask, 4.0)[..., 0]
+    spread = scatter(even * 2.0, mask, (4.0,))[0][..., 0]
     assert np.allclose(spread[mask], 2.0, rtol=0.1) and np.allclose(spread[16:48, 16:48], 2.0, rtol=0.02)
     edge = even.copy()
     edge[:, 32:] *= 0.2
-    before, after = (np.diff(image[32, 20:44, 0]) for image in (edge, scatter(edge, mask, 4.0)))
+    before, after = (np.diff(image[32, 20:44, 0]) for image in (edge, scatter(edge, mask, (4.0,))[0]))
     assert before.min() < after.min() < 0.0  # softer, and still an edge
 
 
@@ -174,3 +178,21 @@ def test_backgrounds_differ_in_how_they_answer_the_screen_and_hold_things_at_sev
     between = np.array([answer.mean() for answer in answers])
     within = np.array([answer.max() / answer.min() for answer in answers])
     assert between.max() / between.min() > 8.0 and np.median(within) > 1.5
+
+
+def test_eyes_mirror_the_screen_below_their_middle():
+    """A catchlight: the brightest point of each eye lies on the iris, below the pupil's middle, as the screen does."""
+    identity = Identity.draw(7)
+    framing = Framing(1.2, 30.0, 0.0, 0.0, 0.0, (0.0, 0.0))
+    view, pose = framing.view(384), framing.head_pose()
+    lighting = Lighting(Ambient.draw(np.random.default_rng(1), "dark_room"), ScreenLight(offset_y_cm=0.5))
+    screen = render_head(identity, build_head(identity), pose, view, lighting).screen.mean(-1)
+    scale = view.focal_px / 29.0
+    for side in (-1.0, 1.0):
+        column = round(view.size / 2 + side * identity.eyes.x * scale)
+        row = round(view.size / 2 - (identity.eyes.y - FACE_CENTRE_CM[1]) * scale)
+        reach = round(0.7 * scale)
+        patch = screen[row - reach : row + reach, column - reach : column + reach]
+        brightest = np.unravel_index(patch.argmax(), patch.shape)[0]
+        assert patch.max() > 2.0 * np.median(screen[screen > 0.0])
+        assert reach - 0.15 * scale < brightest < reach + 0.6 * scale
