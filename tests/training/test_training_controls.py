@@ -317,7 +317,6 @@ def test_the_tables_call_the_captures_simulated_and_hold_every_range(planted: tu
     text = markdown(report)
     assert report["simulated"] is True and "**simulated**" in text
     assert all(text.count(f"| {name} |") == 2 * len(CONTROLS) + 1 for name in lux_ranges())
-    assert "accepted" in text and "not measured" not in text.split("## All")[0].replace("mask", "")
 
 
 def test_the_figure_has_a_panel_per_control_and_says_simulated(planted: tuple[Crops, list[Scores]]) -> None:
