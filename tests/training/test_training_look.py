@@ -96,7 +96,10 @@ def test_flash_ratios_are_those_painted_into_each_region(points: np.ndarray) -> 
     found = flash_ratios(pair_of(dark, dark * (1 + share), points))
     for name, value in painted.items():
         relative = found[f"flash/ambient, {name} over face"]
-        assert relative * found["flash/ambient, face"] == pytest.approx(value, rel=1e-4)
+        level = dark[masks[name]].mean(axis=1)  # regions of some faces share a few pixels, painted by the later one
+        expected = float((share[masks[name]][:, 0] * level).sum() / level.sum())
+        assert expected == pytest.approx(value, rel=0.02)
+        assert relative * found["flash/ambient, face"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_clipped_or_black_region_gives_no_ratio(points: np.ndarray) -> None:
