@@ -175,7 +175,7 @@ class Phone:
         sigma_px = float(np.hypot(self.blur_px, self.defocus_px / 2.0))  # a disc of radius r has variance r²/4
         image = sensor.blur(linear, sensor.frame_sigma_px(sigma_px, self.sensor_scale))
         image = sensor.smear(image, smear_px)
-        shade = sensor.vignette(*linear.shape[:2], self.vignetting) * np.float32(gain)
+        shade = sensor.vignette(linear.shape[0], linear.shape[1], self.vignetting) * np.float32(gain)
         return np.minimum(image * shade, np.float32(sensor.SATURATION))
 
     def _process(self, image: np.ndarray, electrons: float) -> np.ndarray:

@@ -23,6 +23,8 @@ CURVE_STEPS = 1 << 14
 TRANSFORM_LENGTH = 256
 SHARPEN_SIGMA_PX = 1.2
 """Of the unsharp mask, sensor pixels."""
+OVERSHOOT = 0.2
+"""Sharpening adds at most this share of the local brightness: phones hold their halos back."""
 DENOISE_RADIUS_PX = 2
 """Half width of the denoising window, sensor pixels."""
 ONE_RING_FROM, WHOLE_RING_UNTIL = 1.4, 2.5
@@ -200,11 +202,13 @@ def _guided(luma: np.ndarray, noise_variance: tuple[float, float], strength: flo
 
 
 def sharpen(image: np.ndarray, strength: float, scale: float) -> np.ndarray:
-    """Unsharp masking of the brightness of (H, W, 3) float32."""
+    """Unsharp masking of the brightness of (H, W, 3) float32, its overshoot limited."""
     if strength <= 0.0:
         return image
     luma = cv2.transform(image, LUMINANCE[None, :])
-    detail = (luma - blur(luma, SHARPEN_SIGMA_PX / scale)) * np.float32(strength)
+    soft = blur(luma, SHARPEN_SIGMA_PX / scale)
+    limit = np.maximum(soft, 0.0) * np.float32(OVERSHOOT)
+    detail = np.clip((luma - soft) * np.float32(strength), -limit, limit)
     return image + detail[..., None]
 
 
