@@ -218,14 +218,23 @@ def test_every_screens_white_is_white(primaries):
     assert np.allclose(np.sum(primaries, 1), 1.0, atol=1e-3)
 
 
-def test_display_p3_follows_from_its_chromaticities():
-    """Columns solve the definition: P3 and BT.709 primaries by their (x, y), both with the D65 white."""
+def test_primaries_follow_from_their_chromaticities():
+    """A primary's column solves the definition: P3 channels and the panel's (x, y), both with the D65 white."""
 
     def to_xyz(chromaticities):
         columns = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in chromaticities]).T
         white = np.array([0.3127 / 0.3290, 1.0, (1 - 0.3127 - 0.3290) / 0.3290])
         return columns * np.linalg.solve(columns, white)
 
-    p3 = to_xyz([(0.680, 0.320), (0.265, 0.690), (0.150, 0.060)])
+    camera = to_xyz([(0.680, 0.320), (0.265, 0.690), (0.150, 0.060)])
     bt709 = to_xyz([(0.640, 0.330), (0.300, 0.600), (0.150, 0.060)])
-    assert np.allclose(np.linalg.solve(bt709, p3), DISPLAY_P3, atol=1e-3)
+    pale = to_xyz([(0.615, 0.340), (0.315, 0.575), (0.155, 0.075)])
+    assert np.allclose(np.linalg.solve(camera, bt709), SRGB, atol=1e-3)
+    assert np.allclose(np.linalg.solve(camera, pale), PALE_LCD, atol=1e-3)
+
+
+def test_screens_of_one_kind_differ_in_white_and_show_no_negative_light():
+    screen = PROFILES["sim-budget-lcd"].screen
+    drawn = np.array([screen.draw_primaries(np.random.default_rng(seed)) for seed in range(300)])
+    assert drawn.min() >= 0.0 and np.allclose(np.median(drawn.sum(2), 0), 1.0, atol=0.02)
+    assert np.allclose(drawn.sum(2).std(0), (0.04, 0.0, 0.06), atol=0.01)
