@@ -20,7 +20,7 @@ from simulator.scene import LightLayers, View, rotation
 USUAL_DISTANCE_CM = 30.0
 """Where the motions below are stated."""
 TREMOR_HZ = (6.0, 12.0)
-TREMOR_CM = (0.004, 0.03)
+TREMOR_CM = (0.005, 0.05)
 """Range of the tremor's root mean square per axis, as displacement at the usual distance; drawn log-uniformly."""
 TREMOR_TONES = 3
 

@@ -179,13 +179,14 @@ class Phone:
         return np.minimum(image * shade, np.float32(sensor.SATURATION))
 
     def _process(self, image: np.ndarray, electrons: float) -> np.ndarray:
+        """Brightness keeps its edges under denoising and is sharpened; colour is only blurred, more in the dark."""
         per_signal = 1.0 / (electrons * self.sensor_scale**2)
         constant = self.read_electrons**2 / electrons * per_signal
         noisy = min(np.sqrt(0.2 / electrons + (self.read_electrons / electrons) ** 2) / NOISY, 1.0)
-        image = sensor.denoise(
-            image, (per_signal, constant), self.denoise, self.chroma_sigma_px * noisy, self.sensor_scale
-        )
-        return sensor.sharpen(image, self.sharpen, self.sensor_scale)
+        luma = sensor.denoise(sensor.luminance(image), (per_signal, constant), self.denoise, self.sensor_scale)
+        luma = sensor.sharpen(luma, self.sharpen, self.sensor_scale)
+        coloured = sensor.blur(image, self.chroma_sigma_px * noisy / self.sensor_scale)
+        return sensor.with_luminance(coloured, luma)
 
     def _colour_matrix(self, balance: np.ndarray, electrons: float) -> np.ndarray:
         leak = np.full((3, 3), self.crosstalk, np.float32) + np.eye(3, dtype=np.float32) * (1 - 3 * self.crosstalk)

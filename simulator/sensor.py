@@ -21,6 +21,7 @@ SATURATION = 1.3
 """Sensors clip here, a little above full scale, before white balance."""
 CURVE_STEPS = 1 << 14
 TRANSFORM_LENGTH = 256
+FAINTEST_TAP = 5e-4
 SHARPEN_SIGMA_PX = 1.2
 """Of the unsharp mask, sensor pixels."""
 OVERSHOOT = 0.2
@@ -52,6 +53,7 @@ def gaussian_taps(sigma_px: float) -> np.ndarray:
     frequencies = np.fft.rfftfreq(TRANSFORM_LENGTH)
     taps = np.fft.irfft(np.exp(-2.0 * (np.pi * sigma_px * frequencies) ** 2), TRANSFORM_LENGTH)
     reach = min(int(np.ceil(3.5 * sigma_px)) + 4, TRANSFORM_LENGTH // 2 - 1)
+    reach = int(np.flatnonzero(np.abs(taps[: reach + 1]) > FAINTEST_TAP).max())
     taps = np.roll(taps, reach)[: 2 * reach + 1]
     return (taps / taps.sum()).astype(np.float32)
 
@@ -171,24 +173,14 @@ def _noise_kernel(
             out[i, c] = exposed[i, c] + grey + chroma * (draw[c] - grey)
 
 
-def denoise(
-    image: np.ndarray, noise_variance: tuple[float, float], strength: float, chroma_sigma_px: float, scale: float
-) -> np.ndarray:
-    """Denoise (H, W, 3) float32: brightness keeps its edges (a guided filter), colour is simply blurred.
+def denoise(luma: np.ndarray, noise_variance: tuple[float, float], strength: float, scale: float) -> np.ndarray:
+    """Denoise brightness (H, W) float32: a self-guided filter (He, Sun and Tang 2013) that keeps its edges.
 
     `noise_variance` (per unit of signal, constant) is what the pipeline knows of its own noise, so that detail well
     above the noise stays and detail below goes; `strength` counts how many times the noise is taken off, 0 = none.
     """
-    luma = cv2.transform(image, LUMINANCE[None, :])
-    smooth = _guided(luma, noise_variance, strength, scale) if strength > 0.0 else luma
-    colour = image - luma[..., None]
-    if chroma_sigma_px > 0.0:
-        colour = blur(colour, chroma_sigma_px / scale)
-    return colour + smooth[..., None]
-
-
-def _guided(luma: np.ndarray, noise_variance: tuple[float, float], strength: float, scale: float) -> np.ndarray:
-    """Self-guided filter (He, Sun and Tang 2013) whose threshold follows the signal-dependent noise."""
+    if strength <= 0.0:
+        return luma
     radius = DENOISE_RADIUS_PX if scale < ONE_RING_FROM else 1
     side = (2 * radius + 1, 2 * radius + 1)
     mean = cv2.blur(luma, side, borderType=cv2.BORDER_REFLECT)
@@ -201,15 +193,33 @@ def _guided(luma: np.ndarray, noise_variance: tuple[float, float], strength: flo
     return cv2.addWeighted(kept * luma + offset, whole, luma, 1.0 - whole, 0.0)
 
 
-def sharpen(image: np.ndarray, strength: float, scale: float) -> np.ndarray:
-    """Unsharp masking of the brightness of (H, W, 3) float32, its overshoot limited."""
+def sharpen(luma: np.ndarray, strength: float, scale: float) -> np.ndarray:
+    """Unsharp masking of brightness (H, W) float32, its overshoot limited."""
     if strength <= 0.0:
-        return image
-    luma = cv2.transform(image, LUMINANCE[None, :])
+        return luma
     soft = blur(luma, SHARPEN_SIGMA_PX / scale)
     limit = np.maximum(soft, 0.0) * np.float32(OVERSHOOT)
-    detail = np.clip((luma - soft) * np.float32(strength), -limit, limit)
-    return image + detail[..., None]
+    return luma + np.clip((luma - soft) * np.float32(strength), -limit, limit)
+
+
+def luminance(image: np.ndarray) -> np.ndarray:
+    """Brightness (H, W) float32 of (H, W, 3) float32."""
+    return cv2.transform(image, LUMINANCE[None, :])
+
+
+def with_luminance(image: np.ndarray, luma: np.ndarray) -> np.ndarray:
+    """The colours (differences between channels) of (H, W, 3) float32 at another brightness (H, W) float32."""
+    out = np.empty_like(image)
+    _luminance_kernel(image.reshape(-1, 3), luma.reshape(-1), LUMINANCE, out.reshape(-1, 3))
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _luminance_kernel(image: np.ndarray, luma: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
+    for i in range(image.shape[0]):
+        red, green, blue = image[i, 0], image[i, 1], image[i, 2]
+        shift = luma[i] - (weights[0] * red + weights[1] * green + weights[2] * blue)
+        out[i, 0], out[i, 1], out[i, 2] = red + shift, green + shift, blue + shift
 
 
 @lru_cache(maxsize=64)
@@ -243,5 +253,5 @@ def compress(image: np.ndarray, quality: int) -> np.ndarray:
     """What a JPEG of this quality makes of (H, W, 3) uint8 RGB; UNCOMPRESSED leaves it alone."""
     if quality >= UNCOMPRESSED:
         return image
-    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, int(quality)])
+    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
