@@ -2,7 +2,8 @@
 
 It stands where a phone's camera does (the paper's figure 1): the caller's player says what the screen shows at each
 moment, the light arrives after the display's latency, and each frame integrates it over its own exposure, so a frame
-during a change of colour is a mixture and must be told apart by the matching of timestamps. Time is the caller's.
+during a change of colour is a mixture and must be told apart by the matching of timestamps; motion smears over the same
+exposure, and exposure and white balance follow the light from frame to frame. Time is the caller's.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 from flash_sequencer.colour import srgb8_to_linear
 from simulator.errors import SimulationError, require_between, require_one_of
 from simulator.instruments import INSTRUMENTS, SPECIES
+from simulator.motion import MotionWalk, image_speed_px, motion_map, move
 from simulator.phone import ExposureControl
-from simulator.scene import MotionWalk, motion_map, move, relight
+from simulator.scene import relight
 from simulator.stage import Stage, set_stage
 
 ScreenColour = Callable[[int], tuple[int, int, int]]
@@ -94,7 +96,7 @@ class SimulatedCamera:
         level = self.person.phone.metering_level
         metered = relight(self.person.layers, self.person.lighting.screen.radiance(np.full(3, level)))
         self._exposure = ExposureControl(self.person.phone, metered, self._rng)
-        self._walk = MotionWalk(self._rng)
+        self._walk = MotionWalk(self._rng, self.person.distance_cm)
         self._next_ns = self._last_ns = self._clock.now_ns()
 
     def close(self) -> None:
@@ -107,10 +109,17 @@ class SimulatedCamera:
             raise SimulationError(found="a camera that is not open", expected="an open one", remedy="call open() first")
         start_ns = self._next_beat(self._next_ns)
         self._clock.advance(max(start_ns + self._exposure_ns - self._clock.now_ns(), 0))
-        motion = self._walk.step((start_ns - self._last_ns) / NS_PER_S)
-        source = motion_map(self.person.layers, motion, self.person.middle_cm, self.person.view, self.size)
-        radiance = self.person.lighting.screen.radiance(self.screen_light(start_ns))
-        image = self._exposure.photograph(move(relight(self.person.layers, radiance), source))
+        elapsed_s = (start_ns - self._last_ns) / NS_PER_S
+        motion = self._walk.step(elapsed_s)
+        person = self.person
+        source = motion_map(person.layers, motion, person.middle_cm, person.view, self.size)
+        radiance = person.lighting.screen.radiance(self.screen_light(start_ns))
+        image = self._exposure.photograph(
+            move(relight(person.layers, radiance), source),
+            elapsed_s=elapsed_s,
+            speed_px=image_speed_px(self._walk.speed(), person.middle_cm, person.view, self.size),
+            exposure_s=self._exposure_ns / NS_PER_S,
+        )
         self._last_ns, self._next_ns = start_ns, start_ns + self._period_ns
         return CameraFrame(image, start_ns)
 

@@ -15,8 +15,10 @@ from simulator.ambient import MAX_LUX
 from simulator.errors import SimulationError, require_between, require_one_of
 from simulator.identity import SUBJECT_COUNT
 from simulator.instruments import INSTRUMENTS, SPECIES
-from simulator.phone import LUMINANCE, ExposureControl
-from simulator.scene import MotionWalk, motion_map, move, relight
+from simulator.motion import MotionWalk, image_speed_px, motion_map, move
+from simulator.phone import STEP_S, ExposureControl
+from simulator.scene import relight
+from simulator.sensor import LUMINANCE
 from simulator.stage import DISTANCES_CM, Stage, set_stage
 from simulator.streams import stream
 
@@ -151,19 +153,23 @@ def photograph(stage: Stage, shot: Shot) -> SimulatedCapture:
     metered = relight(stage.layers, screen.radiance(np.full(3, phone.metering_level * lit)))
     exposure = ExposureControl(phone, metered, stream(shot.seed, "noise"))
     labels = {**stage.labels, "flash_snr": round(flash_snr(stage, exposure.gain), 3)}
-    walk = MotionWalk(stream(shot.seed, "motion"))
+    walk = MotionWalk(stream(shot.seed, "motion"), stage.distance_cm)
     order = shot.time_order or tuple(range(shot.n0))
     times_ns = _draw_times(stream(shot.seed, "timing"), shot.n0)
     frames = np.empty((shot.n0, stage.size, stage.size, 3), np.uint8)
     timestamps = [0] * shot.n0
     depth_mm = np.zeros((stage.size, stage.size), np.uint16)
     for moment, rank in enumerate(order):
-        elapsed_s = (times_ns[moment] - times_ns[moment - 1]) * 1e-9 if moment else 0.0
+        elapsed_s = (times_ns[moment] - times_ns[moment - 1]) * 1e-9 if moment else STEP_S
         motion = walk.step(elapsed_s) if moment else walk.now()
         source = motion_map(stage.layers, motion, stage.middle_cm, stage.view, stage.size)
         radiance = screen.radiance(np.asarray(shot.colours_linear[rank]) * lit)
         layers = stage.layers_at(moment / shot.n0, (moment + 1) / shot.n0)
-        frames[rank] = exposure.photograph(move(relight(layers, radiance), source))
+        frames[rank] = exposure.photograph(
+            move(relight(layers, radiance), source),
+            elapsed_s=elapsed_s,
+            speed_px=image_speed_px(walk.speed(), stage.middle_cm, stage.view, stage.size),
+        )
         timestamps[rank] = times_ns[moment]
         if rank == 0:
             depth_mm = _millimetres(move(stage.layers.depth_cm, source, nearest=True))
@@ -173,7 +179,8 @@ def photograph(stage: Stage, shot: Shot) -> SimulatedCapture:
 def flash_snr(stage: Stage, gain: float) -> float:
     """Screen light on the face over its noise: mean luminance of (white − black), over one pixel's deviation of it.
 
-    Of the sensor alone, from photon and read noise, before denoising, at `gain` (full scale per cd/m²).
+    Of the sensor alone, from photon and read noise, before denoising, at `gain` (full scale per cd/m²); a pixel is one
+    of the frame, however many of the sensor it was made from.
     """
     face = stage.layers.face
     if not face.any():
@@ -181,8 +188,8 @@ def flash_snr(stage: Stage, gain: float) -> float:
     white, black = (
         relight(stage.layers, stage.lighting.screen.radiance(np.full(3, level)))[face] for level in (1.0, 0.0)
     )
-    electrons = gain * stage.phone.electrons_at_full_scale(gain)
-    variance = (white + black) * electrons + 2.0 * stage.phone.read_electrons**2
+    electrons = gain * stage.phone.electrons_at_full_scale(gain) * stage.phone.sensor_scale**2
+    variance = (white + black) * electrons + 2.0 * (stage.phone.read_electrons * stage.phone.sensor_scale) ** 2
     signal = ((white - black) @ LUMINANCE).mean() * electrons
     return float(signal / np.sqrt((variance @ LUMINANCE**2).mean()))
 

@@ -27,11 +27,15 @@ WIDE_PRIMARIES_XY = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
 """Display P3: red, green, blue as the CIE places them; the widest of today's phones and what our camera's channels are,
 so that no panel shows it a negative amount of light."""
 PANELS: dict[str, tuple[tuple[float, float], ...]] = {
-    "p3_oled": WIDE_PRIMARIES_XY,
-    "srgb_lcd": ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
-    "narrow_lcd": ((0.615, 0.340), (0.315, 0.575), (0.155, 0.075)),
+    "p3": WIDE_PRIMARIES_XY,
+    "srgb": ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
+    "narrow": ((0.615, 0.340), (0.315, 0.575), (0.155, 0.075)),
 }
-"""Chromaticities of the primaries of a screen of each kind; single phones differ a little."""
+"""Chromaticities of the primaries of a screen of each kind: wide gamut, sRGB, and an LCD that covers four fifths of it;
+single phones differ a little."""
+PRIMARIES_TOLERANCE_XY = 0.005
+WHITE_TOLERANCE = (0.04, 0.0, 0.06)
+"""Standard deviations, relative, of how one screen's white differs from the next in red, green and blue."""
 ROUGH_ALPHA = 0.08
 """GGX width from which the lobe is wider than the screen and needs fewer nodes."""
 MILD_WARP = 1.2
@@ -56,20 +60,6 @@ class ScreenLight:
     height_cm: float = SCREEN_HEIGHT_CM
     primaries: Matrix3 = IDENTITY_PRIMARIES
     """Row c, column p: what the camera's channel c sees of primary p at full, over what it sees of white."""
-
-    @staticmethod
-    def draw(rng: np.random.Generator) -> ScreenLight:
-        """Draw a phone's screen: 350 to 700 nit, LCD or OLED with its primaries, camera along its upper edge."""
-        panel = str(rng.choice(list(PANELS)))
-        return ScreenLight(
-            luminance_nits=float(rng.uniform(350.0, 700.0)),
-            black_ratio=0.0 if panel == "p3_oled" else float(rng.uniform(0.0004, 0.003)),
-            offset_x_cm=float(rng.uniform(-1.8, 1.8)),
-            offset_y_cm=float(rng.uniform(0.2, 0.9)),
-            width_cm=float(rng.uniform(6.3, 7.1)),
-            height_cm=float(rng.uniform(13.2, 15.2)),
-            primaries=_draw_primaries(rng, panel),
-        )
 
     def corners(self) -> FloatArray:
         """The rectangle's corners (4, 3) float64 in camera space, clockwise as the lit side (z < 0) sees them."""
@@ -100,11 +90,11 @@ def _to_xyz(primaries_xy: FloatArray | tuple[tuple[float, float], ...]) -> Float
     return xyz[:, :3] * np.linalg.solve(xyz[:, :3], xyz[:, 3])
 
 
-def _draw_primaries(rng: np.random.Generator, panel: str) -> Matrix3:
+def draw_primaries(rng: np.random.Generator, panel: str) -> Matrix3:
     """A panel of this kind with its maker's tolerances and white point; no channel sees negative light."""
-    xy = np.asarray(PANELS[panel]) + rng.normal(size=(3, 2)) * 0.005
+    xy = np.asarray(PANELS[panel]) + rng.normal(size=(3, 2)) * PRIMARIES_TOLERANCE_XY
     seen = np.maximum(primaries_seen(xy), 0.0)
-    white = np.exp(rng.normal(size=3) * (0.04, 0.0, 0.06))
+    white = np.exp(rng.normal(size=3) * WHITE_TOLERANCE)
     first, second, third = (as_triple(row) for row in seen / seen.sum(1, keepdims=True) * white[:, None])
     return first, second, third
 

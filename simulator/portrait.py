@@ -14,10 +14,10 @@ import numpy as np
 
 from simulator.ambient import Ambient, Lighting
 from simulator.background import draw_background
+from simulator.devices import draw_screen
 from simulator.framing import FACE_CENTRE_CM, Framing
 from simulator.head import HeadMesh
 from simulator.identity import Identity
-from simulator.light import ScreenLight
 from simulator.scene import LightLayers, Pose, View, relight, render_head
 from simulator.sheet import NEAREST_CM, Sheet
 
@@ -68,7 +68,7 @@ def take_portrait(
     ambient = Ambient.draw(rng, scene=room.scene)
     if neutral:
         ambient = replace(ambient, colour=(1.0, 1.0, 1.0))
-    lighting = Lighting(ambient, ScreenLight.draw(rng))
+    lighting = Lighting(ambient, draw_screen(rng))
     warped = replace(mesh, vertices_cm=_warped(mesh.vertices_cm, pose, hanging))
     person = render_head(identity, warped, pose, hanging.view, lighting)
     layers = draw_background(rng, hanging.view.size, lighting).under(person)

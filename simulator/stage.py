@@ -15,17 +15,16 @@ import numpy as np
 from simulator.ambient import Ambient, Lighting
 from simulator.attack import Artefact, present
 from simulator.background import draw_background
+from simulator.devices import draw_screen
 from simulator.framing import Framing
 from simulator.head import build_head
 from simulator.identity import Expression, Identity
-from simulator.light import ScreenLight
 from simulator.phone import Phone
 from simulator.scene import OVERSAMPLING, LightLayers, View
 from simulator.streams import stream
 
 DISTANCES_CM = (12.0, 100.0)
 """Distances that may be asked for; those drawn are within an arm's reach."""
-DEVICES = {"flagship": "sim-flagship", "midrange": "sim-midrange", "budget": "sim-budget", "older": "sim-older"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Stage:
             "instrument": self.instrument,
             "detail": self.detail or None,
             "scene": self.lighting.ambient.scene,
-            "device": DEVICES[self.phone.profile],
+            "device": self.phone.profile,
             "distance_cm": round(self.distance_cm, 2),
             "ambient_lux": round(self.lighting.ambient.lux, 2),
             "flash_to_ambient": round(self.layers.flash_to_ambient(self.lighting.screen.luminance_nits), 5),
@@ -110,10 +109,12 @@ def set_stage(
     cues: bool = False,
 ) -> Stage:
     """Draw and render the scene of a capture; arguments as in CaptureSpec."""
-    framing = Framing.draw(stream(seed, "framing"))
+    framing = Framing.draw(stream(seed, "framing"), size)
     if distance_cm is not None:
         framing = replace(framing, distance_cm=float(distance_cm))
-    lighting = Lighting(Ambient.draw(stream(seed, "room"), lux=ambient_lux), ScreenLight.draw(stream(seed, "screen")))
+    phone = Phone.draw(stream(seed, "phone"), sensor_scale=framing.sensor_scale)
+    screen = draw_screen(stream(seed, "screen"), phone.profile)
+    lighting = Lighting(Ambient.draw(stream(seed, "room"), lux=ambient_lux), screen)
     view = framing.view(round(size * OVERSAMPLING))
     identity = Identity.draw(subject)
     expression = Expression.draw(stream(seed, "expression"))
@@ -135,7 +136,7 @@ def set_stage(
         layers=background.under(artefact.layers),
         view=view,
         lighting=lighting,
-        phone=Phone.draw(stream(seed, "phone")),
+        phone=phone,
         middle_cm=np.array([*framing.offset_cm, -framing.distance_cm]) * artefact.scale,
         distance_cm=framing.distance_cm * artefact.scale,
         skin_tone=identity.skin_tone,

@@ -12,7 +12,8 @@ import numpy as np
 from simulator.features import lower_lid, lower_lip_edge, upper_lid, upper_lip_edge
 from simulator.head import HeadMesh
 from simulator.identity import Identity
-from simulator.scene import Motion, Pose, View, rotation
+from simulator.motion import Motion
+from simulator.scene import Pose, View, rotation
 
 RIGHT_EYE_OUTER, RIGHT_EYE_INNER, LEFT_EYE_INNER, LEFT_EYE_OUTER = 33, 133, 362, 263
 RIGHT_UPPER_LID, RIGHT_LOWER_LID, LEFT_UPPER_LID, LEFT_LOWER_LID = 159, 145, 386, 374
@@ -50,7 +51,7 @@ def project_landmarks(
 ) -> np.ndarray:
     """Pixels (K, 2) of head points (K, 3) in a photograph of `size` pixels, the first pixel's corner being (0, 0).
 
-    `motion` about `middle_cm` (3,) is what `simulator.scene.motion_map` was given; None: none.
+    `motion` about `middle_cm` (3,) is what `simulator.motion.motion_map` was given; None: none.
     """
     placed = pose.apply(points_cm)
     if motion is not None:

@@ -29,7 +29,7 @@ from simulator.capture import Shot, SimulatedCapture, photograph
 from simulator.framing import Framing
 from simulator.head import build_head
 from simulator.identity import SUBJECT_COUNT, Expression, Identity
-from simulator.scene import MotionWalk
+from simulator.motion import MotionWalk
 from simulator.stage import Blink, Stage, set_stage
 from simulator.streams import stream
 from simulator.truth_landmarks import CHIN, LANDMARKS, SHARP, project_landmarks, true_landmarks
@@ -54,7 +54,7 @@ class Sighting:
 
 def true_points(stage: Stage, capture: SimulatedCapture) -> npt.NDArray[np.float64]:
     """Return (N0, K, 2): the true landmarks in each frame of a live capture, by rank, in pixels of the frame."""
-    framing = Framing.draw(stream(stage.seed, "framing"))
+    framing = Framing.draw(stream(stage.seed, "framing"), stage.size)
     identity = Identity.draw(stage.subject)
     expression = Expression.draw(stream(stage.seed, "expression"))
     blink = Blink.draw(stream(stage.seed, "blink"))
@@ -62,7 +62,7 @@ def true_points(stage: Stage, capture: SimulatedCapture) -> npt.NDArray[np.float
     if blink is not None:
         shut = replace(expression, blink=blink.closed)
         faces[True] = true_landmarks(identity, build_head(identity, shut))
-    walk = MotionWalk(stream(stage.seed, "motion"))
+    walk = MotionWalk(stream(stage.seed, "motion"), stage.distance_cm)
     order = np.argsort(capture.timestamps_ns)
     points = np.empty((len(order), len(LANDMARKS), 2))
     motion = walk.now()

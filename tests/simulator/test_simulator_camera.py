@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,29 @@ def test_white_screens_make_brighter_images_than_black_ones(stage):
     images = [camera_on(stage, lambda _, c=c: c).read().image for c in (WHITE, BLACK)]
     assert images[0].shape == (64, 64, 3) and images[0].dtype == np.uint8
     assert images[0].mean() > images[1].mean() + 5
+
+
+def locked(stage, **changes):
+    """The stage before a phone without noise, drift or compression."""
+    quiet = {"full_well_electrons": 1e9, "exposure_reaction": 0.0, "exposure_jitter": 0.0, "balance_reaction": 0.0,
+             "balance_drift": 0.0, "denoise": 0.0, "chroma_sigma_px": 0.0, "jpeg_quality": 100}  # fmt: skip
+    return replace(stage, phone=replace(stage.phone, **(quiet | changes)))
+
+
+def test_exposure_follows_the_screen_from_frame_to_frame_unless_locked(stage):
+    for reaction in (0.0, 0.6):
+        camera = camera_on(locked(stage, exposure_reaction=reaction, metering_level=0.3), lambda _: WHITE)
+        means = [camera.read().image.mean() for _ in range(12)]
+        assert (means[-1] < means[0] - 4) == (reaction > 0), means
+
+
+def test_a_long_exposure_smears_what_moves(stage, monkeypatch):
+    monkeypatch.setattr("simulator.camera.image_speed_px", lambda *_: (150.0, 0.0))
+    detail = []
+    for exposure_ms in (1.0, 33.0):
+        image = camera_on(locked(stage), lambda _: WHITE, exposure_ms=exposure_ms).read().image.astype(float)
+        detail.append(np.abs(np.diff(image, axis=1)).mean())
+    assert detail[1] < 0.8 * detail[0]
 
 
 def test_the_factory_gives_the_same_person_for_the_same_seed():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simulator.ambient import SCENES, Ambient, light_colour
+from simulator.devices import draw_screen
 from simulator.errors import SimulationError
 from simulator.light import PANELS, ScreenLight, primaries_seen, screen_diffuse, screen_specular
 
@@ -145,18 +146,18 @@ def test_an_unknown_scene_is_refused():
 
 def test_an_srgb_panel_seen_by_a_p3_camera_has_the_published_matrix():
     published = [[0.82246, 0.17754, 0.0], [0.03319, 0.96681, 0.0], [0.01708, 0.07240, 0.91052]]  # W3C CSS Color 4
-    assert np.allclose(primaries_seen(PANELS["srgb_lcd"]), published, atol=3e-4)
-    assert np.allclose(primaries_seen(PANELS["p3_oled"]), np.eye(3), atol=1e-9)
+    assert np.allclose(primaries_seen(PANELS["srgb"]), published, atol=3e-4)
+    assert np.allclose(primaries_seen(PANELS["p3"]), np.eye(3), atol=1e-9)
 
 
 def test_screens_differ_in_their_primaries_and_none_shines_less_than_nothing():
-    drawn = np.array([ScreenLight.draw(np.random.default_rng(k)).primaries for k in range(60)])
+    drawn = np.array([draw_screen(np.random.default_rng(k)).primaries for k in range(60)])
     assert drawn.min() >= 0.0 and drawn.std(0).max() > 0.03
     assert np.abs(drawn.sum(2) - 1.0).max() < 0.3  # white stays roughly white
 
 
 def test_a_screens_radiance_is_the_sum_of_its_primaries():
-    screen = ScreenLight.draw(np.random.default_rng(5))
+    screen = draw_screen(np.random.default_rng(5))
     black = screen.radiance(np.zeros(3))
     parts = [screen.radiance(np.eye(3)[p]) - black for p in range(3)]
     mixed = screen.radiance([0.3, 0.6, 0.9])

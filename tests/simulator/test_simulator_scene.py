@@ -15,13 +15,9 @@ from simulator.identity import Identity
 from simulator.light import ScreenLight
 from simulator.scene import (
     LightLayers,
-    Motion,
-    MotionWalk,
     Pose,
     View,
     back_project,
-    motion_map,
-    move,
     relight,
     render_head,
     rotation,
@@ -122,26 +118,6 @@ def test_back_projection_inverts_the_pinhole():
     points = back_project(np.full((64, 64), 30.0, np.float32), view)
     u = view.centre_px[0] + view.focal_px * points[..., 0] / -points[..., 2]
     assert np.allclose(u[5], np.arange(64) + 0.5, atol=1e-4)
-
-
-def test_a_shift_of_one_centimetre_moves_the_image_by_focal_over_depth():
-    view, layers = View(96, 120.0), plane_layers()
-    source = motion_map(layers, Motion(np.zeros(3), np.array([1.0, -0.5, 0.0])), np.array([0, 0, -30.0]), view, 96)
-    before, after = centroid(layers.ambient), centroid(move(layers.ambient, source))
-    assert after[0] - before[0] == pytest.approx(4.0, abs=0.05)
-    assert after[1] - before[1] == pytest.approx(2.0, abs=0.05)  # y is up in space, down in the image
-
-
-def test_no_motion_changes_nothing_but_the_resolution():
-    view, layers = View(96, 120.0), plane_layers()
-    source = motion_map(layers, Motion(np.zeros(3), np.zeros(3)), np.array([0, 0, -30.0]), view, 96)
-    assert np.allclose(move(layers.ambient, source), layers.ambient, atol=1e-3)
-
-
-def test_motion_stays_small_over_a_minute():
-    walk = MotionWalk(np.random.default_rng(3))
-    shifts = np.array([walk.step(1 / 30).shift_cm for _ in range(1800)])
-    assert 0.01 < np.abs(shifts).mean() < 2.0 and np.abs(shifts).max() < 6.0
 
 
 def test_scattering_keeps_even_light_and_softens_an_edge():

@@ -10,7 +10,8 @@ from simulator.ambient import Ambient, Lighting
 from simulator.framing import Framing
 from simulator.head import Expression, Identity, build_head
 from simulator.light import ScreenLight
-from simulator.scene import Motion, motion_map, render_head, rotation
+from simulator.motion import Motion, motion_map
+from simulator.scene import render_head, rotation
 from simulator.truth_landmarks import LANDMARKS, SHARP, project_landmarks, true_landmarks
 
 SUBJECTS = (0, 5, 21)
