@@ -23,6 +23,10 @@ NEAREST_CM = 45.0
 WALL_CM = (70.0, 500.0)
 LARGEST_SLOPE = 0.5
 """Tangent of the steepest angle between a surface and the image's plane."""
+STRONGLY_COLOURED = 0.2
+"""Share of walls and things of a strong colour; the rest of a room is nearly grey."""
+BLUR_PX = (0.3, 3.0)
+"""Range of the background's softness, pixels of layers 384 wide."""
 LIGHT_CELLS = 48
 """Light on smooth surfaces is computed this coarsely and smoothed."""
 
@@ -60,7 +64,7 @@ def draw_background(rng: np.random.Generator, size: int, lighting: Lighting, vie
         if albedo[at].size:
             room_here, screen_here = _light(thing, lighting, seen)
             ambient[at], screen[at] = room_here[at], screen_here[at]
-    blur_px = float(rng.uniform(0.4, 3.5)) * size / 384
+    blur_px = float(rng.uniform(*BLUR_PX)) * size / 384
     albedo = cv2.GaussianBlur(albedo, (0, 0), blur_px)
     level = lighting.ambient.radiance * np.float32(lighting.ambient.background)
     nothing = np.zeros((size, size), np.float32)
@@ -101,13 +105,20 @@ def _draw_wall(rng: np.random.Generator, size: int) -> np.ndarray:
     blotches = cv2.resize(
         rng.normal(size=(coarse, coarse)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC
     )
-    colour = np.clip(rng.uniform(0.1, 0.7) + rng.normal(size=3) * 0.12, 0.03, 0.9).astype(np.float32)
+    colour = _paint(rng)
     wall = colour * (1.0 + rng.uniform(0.02, 0.35) * blotches[..., None])
     if rng.random() < 0.4:
         step = int(rng.integers(size // 12, size // 4))
         wall[int(rng.integers(step)) :: step] *= rng.uniform(0.4, 0.9)
         wall[:, int(rng.integers(step)) :: step] *= rng.uniform(0.4, 0.9)
     return np.clip(wall, 0.02, 0.95).astype(np.float32)
+
+
+def _paint(rng: np.random.Generator) -> np.ndarray:
+    """A surface's colour (3,) float32: mostly white, grey or beige, now and then of a strong hue."""
+    tint = 0.35 if rng.random() < STRONGLY_COLOURED else 0.06
+    warm = np.array([1.05, 1.0, 0.92]) if rng.random() < 0.5 else np.ones(3)
+    return np.clip(rng.uniform(0.08, 0.8) * warm * np.exp(rng.normal(size=3) * tint), 0.03, 0.9).astype(np.float32)
 
 
 def _draw_rectangle(rng: np.random.Generator, albedo: np.ndarray) -> tuple[slice, slice]:
@@ -117,5 +128,5 @@ def _draw_rectangle(rng: np.random.Generator, albedo: np.ndarray) -> tuple[slice
     width, height = rng.integers(size // 20, size, 2)
     at = (slice(max(y, 0), max(y + height, 0)), slice(max(x, 0), max(x + width, 0)))
     albedo[at] *= np.float32(0.2)
-    albedo[at] += np.float32(0.8) * rng.uniform(0.02, 0.9, 3).astype(np.float32)
+    albedo[at] += np.float32(0.8) * _paint(rng)
     return at

@@ -34,8 +34,9 @@ PANELS: dict[str, tuple[tuple[float, float], ...]] = {
 """Chromaticities of the primaries of a screen of each kind: wide gamut, sRGB, and an LCD that covers four fifths of it;
 single phones differ a little."""
 PRIMARIES_TOLERANCE_XY = 0.005
-WHITE_TOLERANCE = (0.04, 0.0, 0.06)
-"""Standard deviations, relative, of how one screen's white differs from the next in red, green and blue."""
+WHITE_TOLERANCE = (0.06, 0.0, 0.10)
+"""Standard deviations, relative, of how one screen's white differs from the next in red, green and blue: panels,
+colour modes, and the warmer white that people set for the evening."""
 ROUGH_ALPHA = 0.08
 """GGX width from which the lobe is wider than the screen and needs fewer nodes."""
 MILD_WARP = 1.2

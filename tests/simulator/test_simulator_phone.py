@@ -9,6 +9,7 @@ import pytest
 
 from simulator.devices import PROFILES, draw_screen
 from simulator.errors import SimulationError
+from simulator.light import WHITE_TOLERANCE
 from simulator.phone import (
     BASE_ISO_RADIANCE,
     LONGEST_EXPOSURE_S,
@@ -216,4 +217,4 @@ def test_screens_of_one_kind_differ_in_white_and_show_no_negative_light():
     screen = PROFILES["sim-budget-lcd"].screen
     drawn = np.array([screen.draw(np.random.default_rng(seed)).primaries for seed in range(300)])
     assert drawn.min() >= 0.0 and np.allclose(np.median(drawn.sum(2), 0), 1.0, atol=0.02)
-    assert np.allclose(drawn.sum(2).std(0), (0.04, 0.0, 0.06), atol=0.01)
+    assert np.allclose(drawn.sum(2).std(0), WHITE_TOLERANCE, atol=0.015)

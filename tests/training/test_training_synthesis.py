@@ -263,7 +263,7 @@ def test_kept_scenes_photographed_again_give_the_capture(tmp_path: Path) -> None
     recipe = recipes(settings)[0]
     again = photograph_stage(stage, recipe.plan(), recipe.seed)
     first = load_capture(tmp_path / "captures" / "000000.zip")
-    assert np.abs(first.frames.astype(int) - again.frames).mean() < 0.1
+    assert np.abs(first.frames.astype(int) - again.frames).mean() < 0.2
     assert first.labels == again.labels
 
 
