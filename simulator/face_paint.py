@@ -24,10 +24,10 @@ from simulator.features import (
 from simulator.identity import Identity
 
 IRIS_RADIUS_CM, PUPIL_RADIUS_CM = 0.62, 0.22
-SCLERA = np.array([0.36, 0.325, 0.305])
+SCLERA = np.array([0.32, 0.287, 0.268])
 """Darker than the tissue itself: it lies in the hollow of the lids, wet and veined, and lashes shade it."""
 EYE_ROUGHNESS = 0.08
-BROW_OVER_HAIR, BROW_OVER_SKIN = 0.65, 0.32
+BROW_OVER_HAIR, BROW_OVER_SKIN = 0.65, 0.28
 """Brows are darker than the hair of the head, and darker than the skin even on the fairest."""
 
 
@@ -37,8 +37,8 @@ def paint_lips(identity: Identity, canvas: Canvas) -> None:
     at = canvas.near(0.0, mouth.half_width + 0.5, mouth.y - 1.9, mouth.y + 1.6)
     x, above, front = canvas.x[at], canvas.y[at] - mouth.y, canvas.front[at]
     within = smooth_step((mouth.half_width - np.abs(x)) / 0.06)
-    lip = smooth_step((upper_lip_edge(mouth, x) - above) / 0.07) * within * front
-    lip = lip * smooth_step((above - lower_lip_edge(mouth, x)) / 0.08)
+    lip = smooth_step((upper_lip_edge(mouth, x) - above) / 0.05) * within * front
+    lip = lip * smooth_step((above - lower_lip_edge(mouth, x)) / 0.06)
     u, v = identity.skin.texture_offset
     creases = texture.sample(texture.strands(), x / 5.0 + u, above / 12.0 + v)
     full = np.where(above > 0.0, 0.82, 1.0) * (1.0 + 0.07 * creases)
@@ -92,7 +92,7 @@ def paint_eyes(identity: Identity, canvas: Canvas) -> None:
     white = SCLERA * (1.0 - 0.45 * (np.abs(outward) / eyes.half_width) ** 3)[:, None]
     white = white * (1.0 - corner) + corner * np.array([0.42, 0.20, 0.17])
     rays = 1.0 + 0.22 * np.sin(23.0 * np.arctan2(up, outward) + 2.0 * np.sin(7.0 * np.arctan2(up, outward)))
-    glow = (0.60 + 0.7 * np.clip(radius / IRIS_RADIUS_CM, 0.0, 1.0) * rays)[:, None]
+    glow = (0.50 + 0.6 * np.clip(radius / IRIS_RADIUS_CM, 0.0, 1.0) * rays)[:, None]
     rim = np.exp(-(((radius - IRIS_RADIUS_CM) / 0.075) ** 2))[:, None]
     coloured = np.array(eyes.iris) * glow * (1.0 - 0.65 * rim)
     ball = (white * (1.0 - iris) + coloured * iris) * (1.0 - 0.96 * pupil)
@@ -102,7 +102,7 @@ def paint_eyes(identity: Identity, canvas: Canvas) -> None:
     canvas.eye[at] = shows
     canvas.occlusion[at] *= 1.0 - shows * (0.30 + 0.35 * under_lid)
     canvas.roughness[at] += shows * (EYE_ROUGHNESS - canvas.roughness[at])
-    canvas.gloss[at] += shows * (1.0 - 0.55 * under_lid - canvas.gloss[at])
+    canvas.gloss[at] += shows * (0.8 - 0.5 * under_lid - canvas.gloss[at])
     canvas.bump[at] *= 1.0 - shows
 
 

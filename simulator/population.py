@@ -115,7 +115,7 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
         x=_around(rng, 3.10, 0.15),
         y=_around(rng, 2.6, 0.10),
         half_width=_around(rng, 1.42, 0.09),
-        opening=_around(rng, 0.47 - 0.04 * strength - 0.05 * age, 0.075),
+        opening=_around(rng, 0.46 - 0.04 * strength - 0.05 * age, 0.075),
         tilt=_around(rng, 0.03, 0.05),
         crease=float(rng.uniform(0.1, 1.0)),
         fold_y=float(rng.uniform(0.16, 0.42)),
@@ -133,14 +133,14 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
 def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin) -> Mouth:
     painted = strength < 0.5 and rng.random() < 0.35
     tints = np.array([[0.90, 0.38, 0.43], [0.80, 0.26, 0.30], [0.95, 0.50, 0.50], [0.65, 0.29, 0.34]])
-    natural = np.array([0.80, 0.52, 0.56] if skin.tone > 7 else [0.78, 0.36, 0.39])
+    natural = np.array([0.70, 0.44, 0.48] if skin.tone > 7 else [0.70, 0.30, 0.33])
     return Mouth(
         y=_around(rng, -4.3, 0.18),
         half_width=_around(rng, 2.40, 0.20),
         upper=_around(rng, 1.22 - 0.12 * strength, 0.24),
-        lower=_around(rng, 1.26 - 0.08 * strength, 0.22),
+        lower=_around(rng, 1.20 - 0.08 * strength, 0.22),
         corner_cm=_around(rng, 0.02, 0.14),
-        redness=float(rng.uniform(0.75, 1.0)) if painted else float(rng.uniform(0.50, 1.0)),
+        redness=float(rng.uniform(0.75, 1.0)) if painted else float(rng.uniform(0.55, 1.0)),
         tint=_colour(tints[int(rng.integers(4))] if painted else natural + rng.normal(size=3) * 0.03),
     )
 
