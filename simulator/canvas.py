@@ -24,6 +24,8 @@ MOUTH_PART = 0.245
 """Just below the part number of the strip inside an open mouth."""
 SHUT_PART = 0.06
 """Half the part number of the seam of shut lids: from here on there is no eyeball."""
+SKIN_TILE_CM = 33.0
+"""Larger than a face, so that its relief (1 to 6 dents per cm) never repeats on it."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,13 @@ class Canvas:
         self.front = (smooth_step((self.z - 0.3) / 0.5) * head).astype(np.float32)
         u, v = identity.skin.texture_offset
         self.blotch = texture.sample(texture.blotches(), self.x / 30.0 + u, self.y / 30.0 + v)
-        self.grain = texture.sample(texture.grain(), self.x / 17.0 + v, self.y / 17.0 + u)
+        self.grain = texture.sample(texture.relief(), self.x / SKIN_TILE_CM + v, self.y / SKIN_TILE_CM + u)
         count = len(self.x)
         self.albedo = np.empty((count, 3), np.float32)
         self.roughness = np.full(count, identity.skin.roughness, np.float32)
         self.gloss = np.full(count, identity.skin.oil, np.float32)
         self.occlusion = np.ones(count, np.float32)
-        self.bump = (0.8 * identity.skin.pores * self.grain).astype(np.float32)
+        self.bump = (1.25 * identity.skin.pores * self.grain).astype(np.float32)
         self.eye = np.zeros(count, np.float32)
         self.hair = np.zeros(count, np.float32)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator import texture
-from simulator.canvas import MOUTH_PART, SHUT_PART, Canvas
+from simulator.canvas import DARKEST, MOUTH_PART, SHUT_PART, Canvas
 from simulator.features import (
     MOUTH_SEAM_CM,
     eye_frame,
@@ -23,9 +23,12 @@ from simulator.features import (
 )
 from simulator.identity import Identity
 
-IRIS_RADIUS_CM, PUPIL_RADIUS_CM = 0.59, 0.22
-SCLERA = np.array([0.46, 0.42, 0.40])
+IRIS_RADIUS_CM, PUPIL_RADIUS_CM = 0.62, 0.22
+SCLERA = np.array([0.32, 0.287, 0.268])
+"""Darker than the tissue itself: it lies in the hollow of the lids, wet and veined, and lashes shade it."""
 EYE_ROUGHNESS = 0.08
+BROW_OVER_HAIR, BROW_OVER_SKIN = 0.65, 0.28
+"""Brows are darker than the hair of the head, and darker than the skin even on the fairest."""
 
 
 def paint_lips(identity: Identity, canvas: Canvas) -> None:
@@ -34,14 +37,17 @@ def paint_lips(identity: Identity, canvas: Canvas) -> None:
     at = canvas.near(0.0, mouth.half_width + 0.5, mouth.y - 1.9, mouth.y + 1.6)
     x, above, front = canvas.x[at], canvas.y[at] - mouth.y, canvas.front[at]
     within = smooth_step((mouth.half_width - np.abs(x)) / 0.06)
-    lip = smooth_step((upper_lip_edge(mouth, x) - above) / 0.07) * within * front
-    lip = lip * smooth_step((above - lower_lip_edge(mouth, x)) / 0.08)
+    lip = smooth_step((upper_lip_edge(mouth, x) - above) / 0.05) * within * front
+    lip = lip * smooth_step((above - lower_lip_edge(mouth, x)) / 0.06)
     u, v = identity.skin.texture_offset
     creases = texture.sample(texture.strands(), x / 5.0 + u, above / 12.0 + v)
-    full = np.where(above > 0.0, 0.90, 1.0) * (1.0 + 0.05 * creases)
+    full = np.where(above > 0.0, 0.82, 1.0) * (1.0 + 0.07 * creases)
     colour = np.array(identity.skin.albedo) * np.array(mouth.tint) * full[:, None]
     canvas.cover(at, mouth.redness * lip, colour)
-    canvas.roughness[at] *= 1.0 - 0.22 * lip
+    canvas.roughness[at] *= 1.0 - 0.30 * lip
+    moist = gaussian(x, above, 0.0, -0.48 * mouth.lower, 0.60 * mouth.half_width, 0.28 * mouth.lower) * lip
+    canvas.gloss[at] *= 1.0 + 1.1 * moist
+    canvas.roughness[at] *= 1.0 - 0.25 * moist
     canvas.bump[at] += lip * (1.2 * creases - canvas.bump[at])
     seam = np.exp(-0.5 * (above / 0.075) ** 2) * smooth_step((mouth.half_width + 0.08 - np.abs(x)) / 0.08) * front
     canvas.shade(at, 1.0 - 0.72 * seam)
@@ -83,19 +89,20 @@ def paint_eyes(identity: Identity, canvas: Canvas) -> None:
     iris = smooth_step((IRIS_RADIUS_CM - radius) / 0.025)[:, None]
     pupil = smooth_step((PUPIL_RADIUS_CM - radius) / 0.02)[:, None]
     corner = gaussian(outward, up, -eyes.half_width, 0.0, 0.28, 0.4)[:, None]
-    white = SCLERA * (1.0 - 0.30 * (np.abs(outward) / eyes.half_width) ** 3)[:, None]
+    white = SCLERA * (1.0 - 0.45 * (np.abs(outward) / eyes.half_width) ** 3)[:, None]
     white = white * (1.0 - corner) + corner * np.array([0.42, 0.20, 0.17])
     rays = 1.0 + 0.22 * np.sin(23.0 * np.arctan2(up, outward) + 2.0 * np.sin(7.0 * np.arctan2(up, outward)))
-    glow = (0.75 + 0.9 * np.clip(radius / IRIS_RADIUS_CM, 0.0, 1.0) * rays)[:, None]
+    glow = (0.50 + 0.6 * np.clip(radius / IRIS_RADIUS_CM, 0.0, 1.0) * rays)[:, None]
     rim = np.exp(-(((radius - IRIS_RADIUS_CM) / 0.075) ** 2))[:, None]
     coloured = np.array(eyes.iris) * glow * (1.0 - 0.65 * rim)
     ball = (white * (1.0 - iris) + coloured * iris) * (1.0 - 0.96 * pupil)
-    shadow = 1.0 - 0.45 * np.exp(-np.maximum(upper_lid(eyes, outward) - up, 0.0) / 0.14)
+    under_lid = np.exp(-np.maximum(upper_lid(eyes, outward) - up, 0.0) / 0.24)
+    shadow = (1.0 - 0.72 * under_lid) * (1.0 - 0.35 * np.exp(-np.maximum(up - lower_lid(eyes, outward), 0.0) / 0.07))
     canvas.cover(at, shows, ball * shadow[:, None])
     canvas.eye[at] = shows
-    canvas.occlusion[at] *= 1.0 - 0.25 * shows
+    canvas.occlusion[at] *= 1.0 - shows * (0.30 + 0.35 * under_lid)
     canvas.roughness[at] += shows * (EYE_ROUGHNESS - canvas.roughness[at])
-    canvas.gloss[at] += shows * (1.0 - canvas.gloss[at])
+    canvas.gloss[at] += shows * (0.8 - 0.5 * under_lid - canvas.gloss[at])
     canvas.bump[at] *= 1.0 - shows
 
 
@@ -109,8 +116,8 @@ def paint_lids(identity: Identity, canvas: Canvas) -> None:
     high, low = upper_lid(eyes, outward), lower_lid(eyes, outward)
     along = smooth_step((1.04 - np.abs(t)) / 0.03) * front
     thick = 0.05 + 0.06 * eyes.lashes * (0.8 + 0.5 * t)
-    lash = np.exp(-0.5 * ((up - high - 0.03) / np.clip(thick, 0.03, 0.2)) ** 2) * along
-    canvas.shade(at, 1.0 - (0.62 + 0.30 * eyes.lashes) * lash)
+    lash = np.exp(-0.5 * ((up - high - 0.02) / np.clip(thick, 0.03, 0.2)) ** 2) * along
+    canvas.shade(at, 1.0 - (0.70 + 0.26 * eyes.lashes) * lash)
     under = np.exp(-0.5 * ((up - low + 0.03) / 0.05) ** 2) * smooth_step((1.0 - np.abs(t)) / 0.03) * front
     canvas.shade(at, 1.0 - (0.22 + 0.22 * eyes.lashes) * under)
     fold_at = high + eyes.fold_y * (1.0 + 0.15 * t) + 0.10 * np.clip(1.0 - t**2, 0.0, 1.0)
@@ -133,9 +140,10 @@ def paint_brows(identity: Identity, canvas: Canvas) -> None:
     strokes = texture.sample(texture.strands(), across, (y + 0.3 * side) / 9.0 + v + x / 40.0)
     ragged = (half - np.abs(y - middle) + 0.04 * strokes) / 0.09
     weight = smooth_step(ragged) * smooth_step(along / 0.05) * smooth_step((1.0 - along) / 0.07)
-    weight = np.clip(weight * eyes.brow_density * (0.84 + 0.16 * strokes), 0.0, 0.95) * canvas.front[at]
-    colour = np.minimum(np.array(identity.hair.albedo), 0.5 * np.array(identity.skin.albedo)) + 0.004
-    canvas.cover(at, weight, colour)
+    weight = np.clip(weight * eyes.brow_density * (0.92 + 0.14 * strokes), 0.0, 0.97) * canvas.front[at]
+    colour = np.minimum(BROW_OVER_HAIR * np.array(identity.hair.albedo), BROW_OVER_SKIN * np.array(identity.skin.albedo))
+    canvas.cover(at, weight, np.maximum(colour, DARKEST))
     canvas.bump[at] += weight * strokes
-    canvas.gloss[at] *= 1.0 - 0.6 * weight
+    canvas.gloss[at] *= 1.0 - 0.85 * weight
+    canvas.occlusion[at] *= 1.0 - 0.25 * weight
     canvas.hair[at] = np.maximum(canvas.hair[at], weight)

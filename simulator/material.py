@@ -52,13 +52,17 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     sallow = np.zeros_like(blood)
     at = canvas.near(0.0, 7.5, 2.0, 11.0)
     sallow[at] = 0.35 * gaussian(canvas.side[at], canvas.y[at], 2.6, 6.4, 3.0, 1.6) * canvas.front[at]
-    fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.035 * patches + 0.030 * canvas.grain)
+    fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.045 * patches) + 0.042 * skin.pores * canvas.grain
     _tint(np.array(skin.albedo, np.float32), blood, sallow, fine, canvas.albedo)
     _paint_spots(identity, canvas)
     at = canvas.near(0.0, 7.5, -6.0, 10.0)
     x, y = canvas.x[at], canvas.y[at]
-    shine = 0.5 * gaussian(x, y, 0.0, nose.base_y + 0.6, 1.0, 2.0) + 0.35 * gaussian(x, y, 0.0, 6.2, 3.0, 1.5)
-    canvas.gloss[at] *= 1.0 + shine * canvas.front[at]
+    oily = 0.55 * gaussian(x, y, 0.0, nose.base_y + 1.2, 0.75, 2.2) + 0.50 * gaussian(x, y, 0.0, 6.2, 2.6, 1.3)
+    oily = (oily + 0.7 * gaussian(x, y, 0.0, nose.base_y + 0.1, 0.6, 0.5)) * canvas.front[at]
+    oily = oily + 0.30 * gaussian(x, y, 0.0, identity.mouth.y - 3.1, 1.1, 0.7) * canvas.front[at]
+    canvas.gloss[at] *= 1.0 + 1.2 * oily * (1.0 + 0.15 * canvas.grain[at])
+    canvas.roughness[at] *= 1.0 - 0.30 * np.minimum(oily, 1.0)
+    canvas.bump[at] *= 1.0 + 0.3 * np.minimum(oily, 1.0)
 
 
 @njit(cache=True, nogil=True)

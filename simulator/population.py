@@ -74,20 +74,20 @@ def _draw_skull(rng: np.random.Generator, age: float, strength: float) -> Skull:
         width=_around(rng, 0.985 + 0.03 * strength, 0.048),
         height=_around(rng, 1.0, 0.035),
         depth=_around(rng, 1.0, 0.045),
-        jaw=_around(rng, 0.95 + 0.09 * strength, 0.070),
-        chin=_around(rng, 0.90 + 0.22 * strength, 0.11),
-        lower_face=_around(rng, 0.92 + 0.05 * strength, 0.045),
+        jaw=_around(rng, 0.975 + 0.09 * strength, 0.070),
+        chin=_around(rng, 0.97 + 0.22 * strength, 0.11),
+        lower_face=_around(rng, 0.90 + 0.05 * strength, 0.045),
         temple=_around(rng, 1.0, 0.022),
         cheekbone_cm=float(rng.uniform(0.05, 0.75)),
         fullness_cm=_around(rng, 0.10, 0.40),
-        brow_ridge_cm=float(rng.uniform(0.05, 0.30) + 0.30 * strength),
+        brow_ridge_cm=float(rng.uniform(0.10, 0.38) + 0.30 * strength),
         chin_forward_cm=_around(rng, 0.55 + 0.2 * strength, 0.20),
         chin_cleft_cm=float(0.25 * max(rng.random() - 0.75, 0.0) * 4.0),
         forehead_cm=_around(rng, 0.15, 0.18),
         flatness=_around(rng, 0.90, 0.05),
         ear_size=_around(rng, 1.0 + 0.06 * age, 0.07),
         ear_angle=float(rng.uniform(0.35, 0.85)),
-        neck=_around(rng, 0.92 + 0.16 * strength, 0.05),
+        neck=_around(rng, 0.96 + 0.16 * strength, 0.05),
         shoulder_cm=_around(rng, 18.5 + 3.5 * strength, 1.2),
         warp=tuple(tuple(float(value) for value in axis) for axis in np.clip(waves, -0.35, 0.35)),
     )
@@ -107,15 +107,15 @@ def _draw_nose(rng: np.random.Generator, strength: float) -> Nose:
 
 
 def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int) -> Eyes:
-    light_eyes = rng.random() < float(np.clip(0.75 - 0.13 * tone, 0.0, 0.6))
-    dark = np.array([0.050, 0.024, 0.012]) * rng.uniform(0.6, 2.2) * (0.5 if tone > 7 else 1.0)
+    light_eyes = rng.random() < float(np.clip(0.68 - 0.13 * tone, 0.0, 0.5))
+    dark = np.array([0.040, 0.020, 0.011]) * rng.uniform(0.4, 1.8) * (0.5 if tone > 7 else 1.0)
     light = np.array([[0.10, 0.17, 0.26], [0.09, 0.14, 0.10], [0.15, 0.10, 0.045]])[int(rng.integers(3))]
     iris = light * rng.uniform(0.7, 1.3) if light_eyes else dark
     return Eyes(
         x=_around(rng, 3.10, 0.15),
         y=_around(rng, 2.6, 0.10),
         half_width=_around(rng, 1.42, 0.09),
-        opening=_around(rng, 0.50 - 0.05 * strength - 0.05 * age, 0.065),
+        opening=_around(rng, 0.46 - 0.04 * strength - 0.05 * age, 0.075),
         tilt=_around(rng, 0.03, 0.05),
         crease=float(rng.uniform(0.1, 1.0)),
         fold_y=float(rng.uniform(0.16, 0.42)),
@@ -123,8 +123,8 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
         lashes=float(np.clip(rng.uniform(0.3, 0.9) + 0.25 * (0.5 - strength), 0.0, 1.0)),
         iris=_colour(iris),
         brow_y=_around(rng, 4.25 - 0.15 * strength, 0.20),
-        brow_thickness=float(rng.uniform(0.22, 0.36) + 0.16 * strength),
-        brow_density=float(rng.uniform(0.55, 0.95)),
+        brow_thickness=float(rng.uniform(0.24, 0.42) + 0.16 * strength),
+        brow_density=float(1.0 - 0.5 * rng.random() ** 2),
         brow_arch=_around(rng, 0.50 - 0.15 * strength, 0.16),
         brow_length=_around(rng, 4.0, 0.25),
     )
@@ -132,15 +132,15 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
 
 def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin) -> Mouth:
     painted = strength < 0.5 and rng.random() < 0.35
-    tints = np.array([[0.95, 0.42, 0.48], [0.85, 0.30, 0.34], [1.0, 0.55, 0.55], [0.80, 0.38, 0.45]])
-    natural = np.array([0.95, 0.70, 0.72] if skin.tone > 7 else [0.92, 0.60, 0.62])
+    tints = np.array([[0.90, 0.38, 0.43], [0.80, 0.26, 0.30], [0.95, 0.50, 0.50], [0.65, 0.29, 0.34]])
+    natural = np.array([0.70, 0.44, 0.48] if skin.tone > 7 else [0.70, 0.30, 0.33])
     return Mouth(
         y=_around(rng, -4.3, 0.18),
-        half_width=_around(rng, 2.45, 0.20),
-        upper=_around(rng, 1.12 - 0.14 * strength, 0.26),
-        lower=_around(rng, 1.10 - 0.08 * strength, 0.22),
+        half_width=_around(rng, 2.40, 0.20),
+        upper=_around(rng, 1.22 - 0.12 * strength, 0.24),
+        lower=_around(rng, 1.20 - 0.08 * strength, 0.22),
         corner_cm=_around(rng, 0.02, 0.14),
-        redness=float(rng.uniform(0.75, 1.0)) if painted else float(rng.uniform(0.45, 0.85)),
+        redness=float(rng.uniform(0.75, 1.0)) if painted else float(rng.uniform(0.55, 1.0)),
         tint=_colour(tints[int(rng.integers(4))] if painted else natural + rng.normal(size=3) * 0.03),
     )
 
@@ -150,7 +150,7 @@ def _draw_skin(rng: np.random.Generator, age: float) -> Skin:
     between = float(np.clip(tone - 1 + rng.uniform(-0.45, 0.45), 0.0, 9.0))
     albedo = np.array([np.interp(between, range(10), channel) for channel in np.array(MONK_ALBEDO).T])
     hue = np.array([1.0, 1.0 + _around(rng, 0.0, 0.03), 1.0 + _around(rng, 0.0, 0.055)])
-    moles = rng.uniform([-5.5, -7.5, 0.04], [5.5, 7.0, 0.11], (int(rng.integers(0, 7)), 3))
+    moles = rng.uniform([-5.5, -7.5, 0.04], [5.5, 7.0, 0.11], (int(rng.integers(0, 11)), 3))
     fair = float(np.clip((6 - tone) / 4.0, 0.0, 1.0))
     return Skin(
         tone=tone,
@@ -160,9 +160,9 @@ def _draw_skin(rng: np.random.Generator, age: float) -> Skin:
         freckles=float(fair * max(rng.random() - 0.6, 0.0) * 2.5),
         moles=tuple((float(x), float(y), float(radius)) for x, y, radius in moles),
         wrinkles=float(np.clip(1.25 * age - 0.15 + 0.1 * rng.normal(), 0.0, 1.0)),
-        pores=float(rng.uniform(0.5, 1.5)),
-        roughness=float(rng.uniform(0.42, 0.62)),
-        oil=float(rng.uniform(0.5, 1.4)),
+        pores=float(rng.uniform(0.5, 1.6)),
+        roughness=float(rng.uniform(0.38, 0.60)),
+        oil=float(rng.uniform(0.5, 1.7)),
         texture_offset=(float(rng.random()), float(rng.random())),
     )
 
@@ -190,7 +190,7 @@ def _draw_hair(rng: np.random.Generator, age: float, strength: float, tone: int)
         length_cm=float(rng.uniform(*hanging)),
         curl=float(rng.uniform(0.7, 1.0)) if style == "curly" else float(rng.uniform(0.0, 0.5)),
         beard=beard,
-        beard_density=float(rng.uniform(0.15, 0.5) if beard == "stubble" else rng.uniform(0.65, 0.95)),
+        beard_density=float(rng.uniform(0.20, 0.6) if beard == "stubble" else rng.uniform(0.65, 0.95)),
         beard_albedo=_colour(np.array(albedo) * rng.uniform(0.9, 1.4)),
     )
 
@@ -207,11 +207,11 @@ def _draw_style(rng: np.random.Generator, age: float, strength: float, tone: int
 def _draw_hair_colour(rng: np.random.Generator, age: float, tone: int) -> Colour:
     """Black to brown for most, fair hair on fair skin, grey with age, now and then dyed."""
     fair = float(np.clip((6 - tone) / 5.0, 0.0, 1.0))
-    black = np.array([0.018, 0.014, 0.012]) * rng.uniform(0.7, 2.0)
-    brown = np.array([0.075, 0.040, 0.022]) * rng.uniform(0.6, 1.6) * (0.45 + 0.55 * fair)
+    black = np.array([0.018, 0.014, 0.012]) * rng.uniform(0.5, 1.6)
+    brown = np.array([0.075, 0.040, 0.022]) * rng.uniform(0.5, 1.5) * (0.45 + 0.55 * fair)
     blond = np.array([0.30, 0.19, 0.085]) * rng.uniform(0.6, 1.3)
     red = np.array([0.20, 0.065, 0.020]) * rng.uniform(0.7, 1.2)
-    weights = np.array([0.75 - 0.5 * fair, 0.25 + 0.15 * fair, 0.28 * fair, 0.07 * fair])
+    weights = np.array([0.80 - 0.42 * fair, 0.20 + 0.20 * fair, 0.18 * fair, 0.04 * fair])
     colour = np.array([black, brown, blond, red])[int(rng.choice(4, p=weights / weights.sum()))]
     grey = float(np.clip(2.6 * (age - 0.62) + 0.25 * rng.normal(), 0.0, 0.95))
     return _colour(colour * (1.0 - grey) + np.array([0.34, 0.33, 0.32]) * grey)

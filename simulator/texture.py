@@ -45,6 +45,15 @@ def grain() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
+def relief() -> np.ndarray:
+    """Skin's own relief, from shallow dents to pores, the coarse ones strongest: a wide band of scales."""
+    v, u = _frequencies()
+    radius = np.hypot(u, v)
+    band = np.exp(-((radius / 190.0) ** 4)) * (1.0 - np.exp(-((radius / 34.0) ** 4)))
+    return _shaped_noise(104, np.where(radius > 0, np.maximum(radius, 1.0) ** -1.0, 0.0) * band)
+
+
+@lru_cache(maxsize=1)
 def strands() -> np.ndarray:
     """Long streaks along v: hair."""
     v, u = _frequencies()
