@@ -89,10 +89,10 @@ def fade_figure(cells: Sequence[Cell], captures: int) -> Figure:
         panel.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
         panel.axvline(BANDS.index("300-1000") - 0.5, color="grey", linewidth=0.8, linestyle="--")
         panel.set_xticks(range(len(BANDS)), BANDS, rotation=45, ha="right", fontsize="small")
-        panel.set(title=TITLES[control], ylim=(0.25, 1.02))
+        panel.set(title=TITLES[control], ylim=(0.2, 1.02))
         panel.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("AUC, live against species")
-    panels[0].legend(fontsize="small", loc="lower left")
+    panels[-1].legend(fontsize="small", loc="lower left")
     figure.supxlabel("ambient light, lux (dashed: the gate at 300 lux; dotted: chance)", fontsize="small")
     figure.suptitle(f"{captures} simulated captures: only the flash may tell live from attack", fontsize="medium")
     return figure

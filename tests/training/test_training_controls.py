@@ -58,7 +58,7 @@ from training.synthesis import Recipe, SimulationSettings, recipes
 
 N0 = 5
 ATTACKS = ("print", "replay", "mask")
-QUICK = TrainingSettings(epochs=8, batch=16, folds=2)
+QUICK = TrainingSettings(steps=30, batch=16, folds=2)
 LEVELS = np.linspace(0.5, -0.5, N0)  # symmetric, so that reversing the frames is the same as changing the sign
 
 
@@ -383,7 +383,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         make_crops(tmp_path, SIX, detector_factory=KnowingDetector)
 
 
-@pytest.mark.parametrize("wrong", [{"seed": -1}, {"folds": 1}, {"epochs": 0}, {"batch": 1}])
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"folds": 1}, {"steps": 0}, {"batch": 1}])
 def test_training_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(SettingOutOfRange):
         TrainingSettings(**wrong)
