@@ -141,7 +141,8 @@ def paint_brows(identity: Identity, canvas: Canvas) -> None:
     ragged = (half - np.abs(y - middle) + 0.04 * strokes) / 0.09
     weight = smooth_step(ragged) * smooth_step(along / 0.05) * smooth_step((1.0 - along) / 0.07)
     weight = np.clip(weight * eyes.brow_density * (0.92 + 0.14 * strokes), 0.0, 0.97) * canvas.front[at]
-    colour = np.minimum(BROW_OVER_HAIR * np.array(identity.hair.albedo), BROW_OVER_SKIN * np.array(identity.skin.albedo))
+    hair, skin = np.array(identity.hair.albedo), np.array(identity.skin.albedo)
+    colour = np.minimum(BROW_OVER_HAIR * hair, BROW_OVER_SKIN * skin)
     canvas.cover(at, weight, np.maximum(colour, DARKEST))
     canvas.bump[at] += weight * strokes
     canvas.gloss[at] *= 1.0 - 0.85 * weight
