@@ -52,7 +52,7 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     sallow = np.zeros_like(blood)
     at = canvas.near(0.0, 7.5, 2.0, 11.0)
     sallow[at] = 0.35 * gaussian(canvas.side[at], canvas.y[at], 2.6, 6.4, 3.0, 1.6) * canvas.front[at]
-    fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.045 * patches) + 0.042 * skin.pores * canvas.grain
+    fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.045 * patches) + 0.038 * skin.pores * canvas.grain
     _tint(np.array(skin.albedo, np.float32), blood, sallow, fine, canvas.albedo)
     _paint_spots(identity, canvas)
     at = canvas.near(0.0, 7.5, -6.0, 10.0)
@@ -61,8 +61,7 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     oily = (oily + 0.7 * gaussian(x, y, 0.0, nose.base_y + 0.1, 0.6, 0.5)) * canvas.front[at]
     oily = oily + 0.30 * gaussian(x, y, 0.0, identity.mouth.y - 3.1, 1.1, 0.7) * canvas.front[at]
     canvas.gloss[at] *= 1.0 + 1.2 * oily * (1.0 + 0.15 * canvas.grain[at])
-    canvas.roughness[at] *= 1.0 - 0.30 * np.minimum(oily, 1.0)
-    canvas.bump[at] *= 1.0 + 0.3 * np.minimum(oily, 1.0)
+    canvas.roughness[at] *= 1.0 - 0.15 * np.minimum(oily, 1.0)
 
 
 @njit(cache=True, nogil=True)
