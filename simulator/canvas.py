@@ -65,7 +65,7 @@ class Canvas:
         self.roughness = np.full(count, identity.skin.roughness, np.float32)
         self.gloss = np.full(count, identity.skin.oil, np.float32)
         self.occlusion = np.ones(count, np.float32)
-        self.bump = (1.25 * identity.skin.pores * self.grain).astype(np.float32)
+        self.bump = (1.4 * identity.skin.pores * self.grain).astype(np.float32)
         self.eye = np.zeros(count, np.float32)
         self.hair = np.zeros(count, np.float32)
 

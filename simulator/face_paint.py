@@ -24,10 +24,10 @@ from simulator.features import (
 from simulator.identity import Identity
 
 IRIS_RADIUS_CM, PUPIL_RADIUS_CM = 0.62, 0.22
-SCLERA = np.array([0.32, 0.287, 0.268])
+SCLERA = np.array([0.29, 0.258, 0.240])
 """Darker than the tissue itself: it lies in the hollow of the lids, wet and veined, and lashes shade it."""
 EYE_ROUGHNESS = 0.08
-BROW_OVER_HAIR, BROW_OVER_SKIN = 0.65, 0.28
+BROW_OVER_HAIR, BROW_OVER_SKIN = 0.60, 0.24
 """Brows are darker than the hair of the head, and darker than the skin even on the fairest."""
 
 
@@ -41,7 +41,7 @@ def paint_lips(identity: Identity, canvas: Canvas) -> None:
     lip = lip * smooth_step((above - lower_lip_edge(mouth, x)) / 0.06)
     u, v = identity.skin.texture_offset
     creases = texture.sample(texture.strands(), x / 5.0 + u, above / 12.0 + v)
-    full = np.where(above > 0.0, 0.82, 1.0) * (1.0 + 0.07 * creases)
+    full = np.where(above > 0.0, 0.80, 0.97) * (1.0 + 0.07 * creases)
     colour = np.array(identity.skin.albedo) * np.array(mouth.tint) * full[:, None]
     canvas.cover(at, mouth.redness * lip, colour)
     canvas.roughness[at] *= 1.0 - 0.30 * lip
@@ -92,7 +92,7 @@ def paint_eyes(identity: Identity, canvas: Canvas) -> None:
     white = SCLERA * (1.0 - 0.45 * (np.abs(outward) / eyes.half_width) ** 3)[:, None]
     white = white * (1.0 - corner) + corner * np.array([0.42, 0.20, 0.17])
     rays = 1.0 + 0.22 * np.sin(23.0 * np.arctan2(up, outward) + 2.0 * np.sin(7.0 * np.arctan2(up, outward)))
-    glow = (0.50 + 0.6 * np.clip(radius / IRIS_RADIUS_CM, 0.0, 1.0) * rays)[:, None]
+    glow = (0.45 + 0.5 * np.clip(radius / IRIS_RADIUS_CM, 0.0, 1.0) * rays)[:, None]
     rim = np.exp(-(((radius - IRIS_RADIUS_CM) / 0.075) ** 2))[:, None]
     coloured = np.array(eyes.iris) * glow * (1.0 - 0.65 * rim)
     ball = (white * (1.0 - iris) + coloured * iris) * (1.0 - 0.96 * pupil)
@@ -102,7 +102,7 @@ def paint_eyes(identity: Identity, canvas: Canvas) -> None:
     canvas.eye[at] = shows
     canvas.occlusion[at] *= 1.0 - shows * (0.30 + 0.35 * under_lid)
     canvas.roughness[at] += shows * (EYE_ROUGHNESS - canvas.roughness[at])
-    canvas.gloss[at] += shows * (0.8 - 0.5 * under_lid - canvas.gloss[at])
+    canvas.gloss[at] += shows * (0.6 - 0.4 * under_lid - canvas.gloss[at])
     canvas.bump[at] *= 1.0 - shows
 
 
@@ -141,8 +141,9 @@ def paint_brows(identity: Identity, canvas: Canvas) -> None:
     ragged = (half - np.abs(y - middle) + 0.04 * strokes) / 0.09
     weight = smooth_step(ragged) * smooth_step(along / 0.05) * smooth_step((1.0 - along) / 0.07)
     weight = np.clip(weight * eyes.brow_density * (0.92 + 0.14 * strokes), 0.0, 0.97) * canvas.front[at]
-    hair, skin = np.array(identity.hair.albedo), np.array(identity.skin.albedo)
-    colour = np.minimum(BROW_OVER_HAIR * hair, BROW_OVER_SKIN * skin)
+    colour = np.minimum(
+        BROW_OVER_HAIR * np.array(identity.hair.albedo), BROW_OVER_SKIN * np.array(identity.skin.albedo)
+    )
     canvas.cover(at, weight, np.maximum(colour, DARKEST))
     canvas.bump[at] += weight * strokes
     canvas.gloss[at] *= 1.0 - 0.85 * weight

@@ -76,7 +76,7 @@ def paint_hair(identity: Identity, canvas: Canvas) -> None:
     canvas.cover(at, weight, np.maximum(colour, DARKEST))
     canvas.roughness[at] += weight * (HAIR_ROUGHNESS - canvas.roughness[at])
     inside = np.where(loose, smooth_step((np.abs(around) - 1.75) / 0.15), 0.0)
-    shine = np.where(loose, 0.16, 0.26) * (1.0 + 0.45 * lock) * (1.0 - inside)
+    shine = np.where(loose, 0.14, 0.20) * (1.0 + 0.45 * lock) * (1.0 - inside)
     canvas.gloss[at] += weight * (shine - canvas.gloss[at])
     canvas.bump[at] += weight * (3.0 * lock - canvas.bump[at])
     canvas.hair[at] = np.maximum(canvas.hair[at], weight)

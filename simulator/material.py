@@ -19,6 +19,9 @@ from simulator.identity import Identity
 
 __all__ = ["Surface", "skin_surface"]
 
+NECK_OCCLUSION = 0.5
+"""Of the room's diffuse light under the chin; direct light is shadowed by geometry, and shoulders throw some back."""
+
 
 def skin_surface(identity: Identity, canonical: np.ndarray, part: np.ndarray, hair: np.ndarray) -> Surface:
     """The surface at `canonical` (P, 3) of `identity`'s mesh, given its `part` (P,) and `hair` ramp (P,) there."""
@@ -52,7 +55,7 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     sallow = np.zeros_like(blood)
     at = canvas.near(0.0, 7.5, 2.0, 11.0)
     sallow[at] = 0.35 * gaussian(canvas.side[at], canvas.y[at], 2.6, 6.4, 3.0, 1.6) * canvas.front[at]
-    fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.045 * patches) + 0.042 * skin.pores * canvas.grain
+    fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.045 * patches) + 0.038 * skin.pores * canvas.grain
     _tint(np.array(skin.albedo, np.float32), blood, sallow, fine, canvas.albedo)
     _paint_spots(identity, canvas)
     at = canvas.near(0.0, 7.5, -6.0, 10.0)
@@ -61,8 +64,7 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     oily = (oily + 0.7 * gaussian(x, y, 0.0, nose.base_y + 0.1, 0.6, 0.5)) * canvas.front[at]
     oily = oily + 0.30 * gaussian(x, y, 0.0, identity.mouth.y - 3.1, 1.1, 0.7) * canvas.front[at]
     canvas.gloss[at] *= 1.0 + 1.2 * oily * (1.0 + 0.15 * canvas.grain[at])
-    canvas.roughness[at] *= 1.0 - 0.30 * np.minimum(oily, 1.0)
-    canvas.bump[at] *= 1.0 + 0.3 * np.minimum(oily, 1.0)
+    canvas.roughness[at] *= 1.0 - 0.15 * np.minimum(oily, 1.0)
 
 
 @njit(cache=True, nogil=True)
@@ -107,7 +109,7 @@ def _paint_small_shadows(identity: Identity, canvas: Canvas) -> None:
     )
     canvas.occlusion[at] *= 1.0 - np.minimum(hollow, 0.8) * canvas.front[at]
     neck = (canvas.part > NECK_PART) & (canvas.part < TORSO_PART)
-    canvas.occlusion[neck] *= np.clip((-canvas.y[neck] - 6.5) / 8.0, 0.22, 1.0)
+    canvas.occlusion[neck] *= np.clip((-canvas.y[neck] - 6.5) / 8.0, NECK_OCCLUSION, 1.0)
     canvas.occlusion[(canvas.part < EAR_PART) & (canvas.y < -8.6) & (canvas.z < 3.5)] *= 0.6
     rings = 0.06 + 0.16 * eyes.bags
     at = canvas.near(0.5, 5.2, eyes.y - 2.2, eyes.y + 1.4)

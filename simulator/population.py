@@ -108,14 +108,14 @@ def _draw_nose(rng: np.random.Generator, strength: float) -> Nose:
 
 def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int) -> Eyes:
     light_eyes = rng.random() < float(np.clip(0.68 - 0.13 * tone, 0.0, 0.5))
-    dark = np.array([0.040, 0.020, 0.011]) * rng.uniform(0.4, 1.8) * (0.5 if tone > 7 else 1.0)
+    dark = np.array([0.040, 0.020, 0.011]) * rng.uniform(0.3, 1.5) * (0.5 if tone > 7 else 1.0)
     light = np.array([[0.10, 0.17, 0.26], [0.09, 0.14, 0.10], [0.15, 0.10, 0.045]])[int(rng.integers(3))]
     iris = light * rng.uniform(0.7, 1.3) if light_eyes else dark
     return Eyes(
         x=_around(rng, 3.10, 0.15),
         y=_around(rng, 2.6, 0.10),
         half_width=_around(rng, 1.42, 0.09),
-        opening=_around(rng, 0.46 - 0.04 * strength - 0.05 * age, 0.075),
+        opening=_around(rng, 0.475 - 0.04 * strength - 0.05 * age, 0.080),
         tilt=_around(rng, 0.03, 0.05),
         crease=float(rng.uniform(0.1, 1.0)),
         fold_y=float(rng.uniform(0.16, 0.42)),
@@ -123,8 +123,8 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
         lashes=float(np.clip(rng.uniform(0.3, 0.9) + 0.25 * (0.5 - strength), 0.0, 1.0)),
         iris=_colour(iris),
         brow_y=_around(rng, 4.25 - 0.15 * strength, 0.20),
-        brow_thickness=float(rng.uniform(0.24, 0.42) + 0.16 * strength),
-        brow_density=float(1.0 - 0.5 * rng.random() ** 2),
+        brow_thickness=float(rng.uniform(0.26, 0.45) + 0.16 * strength),
+        brow_density=float(1.0 - 0.45 * rng.random() ** 2),
         brow_arch=_around(rng, 0.50 - 0.15 * strength, 0.16),
         brow_length=_around(rng, 4.0, 0.25),
     )
@@ -133,7 +133,7 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
 def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin) -> Mouth:
     painted = strength < 0.5 and rng.random() < 0.35
     tints = np.array([[0.90, 0.38, 0.43], [0.80, 0.26, 0.30], [0.95, 0.50, 0.50], [0.65, 0.29, 0.34]])
-    natural = np.array([0.70, 0.44, 0.48] if skin.tone > 7 else [0.70, 0.30, 0.33])
+    natural = np.array([0.60, 0.32, 0.36] if skin.tone > 7 else [0.62, 0.20, 0.23])
     return Mouth(
         y=_around(rng, -4.3, 0.18),
         half_width=_around(rng, 2.40, 0.20),
@@ -150,7 +150,7 @@ def _draw_skin(rng: np.random.Generator, age: float) -> Skin:
     between = float(np.clip(tone - 1 + rng.uniform(-0.45, 0.45), 0.0, 9.0))
     albedo = np.array([np.interp(between, range(10), channel) for channel in np.array(MONK_ALBEDO).T])
     hue = np.array([1.0, 1.0 + _around(rng, 0.0, 0.03), 1.0 + _around(rng, 0.0, 0.055)])
-    moles = rng.uniform([-5.5, -7.5, 0.04], [5.5, 7.0, 0.11], (int(rng.integers(0, 11)), 3))
+    moles = rng.uniform([-5.5, -7.5, 0.04], [5.5, 7.0, 0.11], (int(rng.integers(0, 7)), 3))
     fair = float(np.clip((6 - tone) / 4.0, 0.0, 1.0))
     return Skin(
         tone=tone,
@@ -160,7 +160,7 @@ def _draw_skin(rng: np.random.Generator, age: float) -> Skin:
         freckles=float(fair * max(rng.random() - 0.6, 0.0) * 2.5),
         moles=tuple((float(x), float(y), float(radius)) for x, y, radius in moles),
         wrinkles=float(np.clip(1.25 * age - 0.15 + 0.1 * rng.normal(), 0.0, 1.0)),
-        pores=float(rng.uniform(0.5, 1.6)),
+        pores=float(rng.uniform(0.5, 1.5)),
         roughness=float(rng.uniform(0.38, 0.60)),
         oil=float(rng.uniform(0.5, 1.7)),
         texture_offset=(float(rng.random()), float(rng.random())),
@@ -211,7 +211,7 @@ def _draw_hair_colour(rng: np.random.Generator, age: float, tone: int) -> Colour
     brown = np.array([0.075, 0.040, 0.022]) * rng.uniform(0.5, 1.5) * (0.45 + 0.55 * fair)
     blond = np.array([0.30, 0.19, 0.085]) * rng.uniform(0.6, 1.3)
     red = np.array([0.20, 0.065, 0.020]) * rng.uniform(0.7, 1.2)
-    weights = np.array([0.80 - 0.42 * fair, 0.20 + 0.20 * fair, 0.18 * fair, 0.04 * fair])
+    weights = np.array([0.86 - 0.44 * fair, 0.14 + 0.27 * fair, 0.14 * fair, 0.03 * fair])
     colour = np.array([black, brown, blond, red])[int(rng.choice(4, p=weights / weights.sum()))]
     grey = float(np.clip(2.6 * (age - 0.62) + 0.25 * rng.normal(), 0.0, 0.95))
     return _colour(colour * (1.0 - grey) + np.array([0.34, 0.33, 0.32]) * grey)

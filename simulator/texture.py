@@ -50,7 +50,7 @@ def relief() -> np.ndarray:
     v, u = _frequencies()
     radius = np.hypot(u, v)
     band = np.exp(-((radius / 190.0) ** 4)) * (1.0 - np.exp(-((radius / 34.0) ** 4)))
-    return _shaped_noise(104, np.where(radius > 0, np.maximum(radius, 1.0) ** -1.0, 0.0) * band)
+    return _shaped_noise(104, np.where(radius > 0, np.maximum(radius, 1.0) ** -0.8, 0.0) * band)
 
 
 @lru_cache(maxsize=1)

@@ -114,17 +114,22 @@ def test_mesh_arrays_fit_together(meshes: dict[int, HeadMesh]) -> None:
         assert len(mesh.triangles) < 90_000
 
 
+def _unmatched_edges(mesh: HeadMesh, shift: float) -> int:
+    """Edges of the head that lack their opposite, with vertices welded on a grid of 1/2000 cm moved by `shift`."""
+    head = mesh.triangles[(mesh.part[mesh.triangles] == FACE).all(1)]
+    _, welded = np.unique(np.round(mesh.vertices_cm * 2000.0 + shift).astype(np.int64), axis=0, return_inverse=True)
+    corners = welded.ravel()[head]
+    real = (corners != np.roll(corners, 1, axis=1)).all(1)
+    edges = np.concatenate([corners[real][:, [0, 1]], corners[real][:, [1, 2]], corners[real][:, [2, 0]]])
+    forward = Counter(map(tuple, edges.tolist()))
+    return sum(count != forward[edge[::-1]] for edge, count in list(forward.items()))
+
+
 def test_the_head_is_one_closed_surface(meshes: dict[int, HeadMesh]) -> None:
     # Weld vertices that coincide; then every edge must belong to exactly two triangles, once in each direction.
     for mesh in meshes.values():
-        head = mesh.triangles[(mesh.part[mesh.triangles] == FACE).all(1)]
-        _, welded = np.unique(np.round(mesh.vertices_cm * 2000.0).astype(np.int64), axis=0, return_inverse=True)
-        corners = welded.ravel()[head]
-        real = (corners != np.roll(corners, 1, axis=1)).all(1)
-        edges = np.concatenate([corners[real][:, [0, 1]], corners[real][:, [1, 2]], corners[real][:, [2, 0]]])
-        forward = Counter(map(tuple, edges.tolist()))
-        unmatched = sum(forward[edge] != forward[edge[::-1]] for edge in forward)
-        assert unmatched == 0
+        # Twins on either side of a cell's border stay apart on one grid, but a hole is open on every grid.
+        assert any(_unmatched_edges(mesh, shift) == 0 for shift in (0.0, 0.25, 0.5, 0.75))
 
 
 @pytest.mark.parametrize("part", [FACE, EAR, NECK, TORSO, LONG_HAIR])

@@ -142,7 +142,7 @@ def test_no_points_give_an_empty_surface() -> None:
     assert skin_surface(Identity.draw(0), np.zeros((0, 3), np.float32), empty, empty).albedo.shape == (0, 3)
 
 
-@pytest.mark.parametrize("sheet", [texture.blotches, texture.grain, texture.strands])
+@pytest.mark.parametrize("sheet", [texture.blotches, texture.grain, texture.relief, texture.strands])
 def test_noise_sheets_are_normalised_and_repeat_without_a_seam(sheet) -> None:
     tile = sheet()
     assert tile.mean() == pytest.approx(0.0, abs=1e-3) and tile.std() == pytest.approx(1.0, abs=1e-3)
