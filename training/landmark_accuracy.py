@@ -10,16 +10,18 @@ not found still counts.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import typer
 
 from flash_sequencer.plan import FlashPlan, default_plan
 from sdk_reference.align import TEMPLATE, fit_affine, map_points
+from sdk_reference.atomic_files import write_json
 from sdk_reference.capture import Capture
 from sdk_reference.errors import FaceCutOff, FlashTooWeak, UserFailure
 from sdk_reference.landmarks import FACE_OVAL, N_LANDMARKS, Face, FaceMeshDetector, LandmarkDetector, find_single_face
@@ -32,7 +34,8 @@ from simulator.identity import SUBJECT_COUNT, Expression, Identity
 from simulator.motion import MotionWalk
 from simulator.stage import Blink, Stage, set_stage
 from simulator.streams import stream
-from simulator.truth_landmarks import CHIN, LANDMARKS, SHARP, project_landmarks, true_landmarks
+from simulator.truth_landmarks import LANDMARKS, SHARP, project_landmarks, true_landmarks
+from training.progress import progress_bar
 
 FIRST_SEED = 700_000  # of heads that no training set is likely to hold
 REFERENCE_SIZE = 256  # distances are told in pixels of frames this large
@@ -139,7 +142,7 @@ def summary(sightings: list[Sighting]) -> dict[str, object]:
         "found": _share_found(counted),
         "found_with_glasses": _share_found([sighting for sighting in counted if sighting.glasses]),
         "not_found": [(sighting.seed, sighting.rank) for sighting in counted if sighting.error is None],
-        "mean_distance_px": _rounded(distances[:, sharp].mean()) if len(errors) else None,
+        "mean_distance_px": _rounded(distances[:, sharp].mean()) if len(errors) else None,  # without the chin
         "p95_distance_px": _rounded(np.percentile(distances[:, sharp], 95)) if len(errors) else None,
         "points": {
             str(index): {
@@ -160,28 +163,25 @@ def _rounded(value: float | np.floating, digits: int = 3) -> float:
     return round(float(value), digits)
 
 
-def main() -> None:
-    """Simulate, detect, compare, print."""
-    parser = argparse.ArgumentParser(description="How well the landmark detector finds simulated faces.")
-    parser.add_argument("--count", type=int, default=200, help="number of live captures; two frames of each are shown")
-    parser.add_argument("--seed", type=int, default=0, help="draws the captures")
-    parser.add_argument("--size", type=int, default=REFERENCE_SIZE, help="width of the frames in pixels")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    options = parser.parse_args()
-    if options.count < 1:
-        parser.error(f"found --count {options.count}; expected at least 1")
-    subjects = np.random.default_rng([options.seed, FIRST_SEED]).choice(SUBJECT_COUNT, options.count)
+def main(
+    count: Annotated[int, typer.Option(min=1, help="Live captures; two frames of each are shown.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the captures.")] = 0,
+    size: Annotated[int, typer.Option(min=128, max=1024, help="Width of the frames in pixels.")] = REFERENCE_SIZE,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the numbers to this file.")] = None,
+) -> None:
+    """Simulate, detect, compare, print one JSON object."""
+    subjects = np.random.default_rng([seed, FIRST_SEED]).choice(SUBJECT_COUNT, count)
     detector, plan = FaceMeshDetector(), default_plan()
     sightings: list[Sighting] = []
-    for k, subject in enumerate(subjects):
-        sightings += look_at(FIRST_SEED + options.seed + k, int(subject), plan, options.size, detector)
+    with progress_bar("Looking", quiet=False) as progress:
+        for k, subject in enumerate(subjects):
+            progress(k, count)
+            sightings += look_at(FIRST_SEED + seed + k, int(subject), plan, size, detector)
     numbers = summary(sightings)
-    text = json.dumps(numbers, indent=1)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    print(f"(the chin, {CHIN}, is not part of mean_distance_px: FaceMesh defines it loosely)")
+    if json_file is not None:
+        write_json(json_file, numbers)
+    print(json.dumps(numbers, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

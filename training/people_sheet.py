@@ -8,19 +8,22 @@ tones compare; the number under each face is the subject's, with the step of the
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import typer
 
+from sdk_reference.atomic_files import write_atomically
 from simulator.ambient import Ambient, Lighting
 from simulator.framing import Framing
 from simulator.head import build_head
 from simulator.identity import SUBJECT_COUNT, Identity
 from simulator.light import ScreenLight
 from simulator.scene import OVERSAMPLING, relight, render_head
+from training.errors import require_range
 
 COLUMNS = 8
 PORTRAIT_PX, CAPTION_PX = 200, 18
@@ -68,23 +71,18 @@ def _captioned(subject: int) -> npt.NDArray[np.uint8]:
     return np.asarray(np.vstack([portrait(identity), caption]), np.uint8)
 
 
-def main() -> None:
-    """Render and write the sheet."""
-    parser = argparse.ArgumentParser(description="Shows simulated people side by side.")
-    parser.add_argument("--out", type=Path, default=Path("docs/img/people.jpg"), help="JPEG file to write")
-    parser.add_argument("--count", type=int, default=40, help="number of people")
-    parser.add_argument("--first", type=int, default=0, help="the first subject's number")
-    options = parser.parse_args()
-    if not (options.count >= 1 and options.first >= 0 and options.first + options.count <= SUBJECT_COUNT):
-        parser.error(f"found subjects {options.first} to {options.first + options.count - 1}; expected 0 to 999999")
-    image = sheet(list(range(options.first, options.first + options.count)))
-    done, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not done:
-        parser.error("OpenCV could not encode the sheet as JPEG")
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_bytes(encoded.tobytes())
-    print(f"wrote {options.out}: {options.count} people, {len(encoded) / 1000:.0f} kB")
+def main(
+    out: Annotated[Path, typer.Option(help="JPEG file to write.")] = Path("docs/img/people.jpg"),
+    count: Annotated[int, typer.Option(min=1, max=400, help="Number of people.")] = 40,
+    first: Annotated[int, typer.Option(min=0, help="The first subject's number.")] = 0,
+) -> None:
+    """Render people side by side."""
+    require_range("first", first, 0, SUBJECT_COUNT - count)
+    image = sheet(list(range(first, first + count)))
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    write_atomically(out, encoded.tobytes())
+    print(f"wrote {out}: {count} people, {len(encoded) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
