@@ -70,7 +70,10 @@ def test_a_stage_comes_back_from_disk_and_photographs_alike(stage, tmp_path):
     stage = replace(stage, phone=replace(stage.phone, jpeg_quality=UNCOMPRESSED))
     save_stage(stage, tmp_path / "one.npz")
     again = load_stage(tmp_path / "one.npz")
-    assert again.labels == stage.labels and again.phone == stage.phone and again.lighting == stage.lighting
+    assert again.phone == stage.phone and again.lighting == stage.lighting
+    measured = "flash_to_ambient"  # on the layers, so it feels their rounding to half floats
+    assert again.labels[measured] == pytest.approx(stage.labels[measured], rel=1e-3)
+    assert {**again.labels, measured: None} == {**stage.labels, measured: None}
     assert (again.layers.face == stage.layers.face).all() and (again.layers.covered == stage.layers.covered).all()
     first, second = photograph(stage, Shot(3, COLOURS)).frames, photograph(again, Shot(3, COLOURS)).frames
     difference = np.abs(first.astype(int) - second.astype(int))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -264,7 +265,11 @@ def test_kept_scenes_photographed_again_give_the_capture(tmp_path: Path) -> None
     again = photograph_stage(stage, recipe.plan(), recipe.seed)
     first = load_capture(tmp_path / "captures" / "000000.zip")
     assert np.abs(first.frames.astype(int) - again.frames).mean() < 0.2
-    assert first.labels == again.labels
+    assert first.labels is not None and again.labels is not None
+    measured = ("flash_to_ambient", "flash_snr")  # on the layers, so they feel their rounding to half floats
+    for name in measured:
+        assert getattr(again.labels, name) == pytest.approx(getattr(first.labels, name), rel=1e-3)
+    assert replace(again.labels, **dict.fromkeys(measured)) == replace(first.labels, **dict.fromkeys(measured))
 
 
 def test_a_set_killed_at_any_moment_is_completed_to_the_same_bytes(tmp_path: Path) -> None:
