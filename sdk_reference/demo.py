@@ -45,7 +45,7 @@ class Casting:
     """live, print, replay or mask."""
 
     instrument: str
-    """Within the kind, e.g. `print_bent`."""
+    """Within the kind, e.g. `print_holes`."""
 
     seed: int
     """Of everything but the person."""

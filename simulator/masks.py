@@ -16,7 +16,7 @@ from simulator.canvas import EAR_PART, NECK_PART, TORSO_PART, Surface
 from simulator.features import smooth_step
 from simulator.glasses import LensMesh
 from simulator.head import HeadMesh, build_head
-from simulator.identity import Identity
+from simulator.identity import Identity, with_bald_head
 from simulator.light import as_triple
 from simulator.scene import Finish, with_albedo
 
@@ -165,8 +165,7 @@ def without_hair(identity: Identity, mesh: HeadMesh) -> tuple[Identity, HeadMesh
 
     Only hair lifts the scalp, so the face is taken from `mesh` and the rest of the head built anew.
     """
-    hair = replace(identity.hair, style="bald", volume_cm=0.0, fringe_cm=0.0, length_cm=0.0, beard="none")
-    shaven = replace(identity, hair=hair)
+    shaven = with_bald_head(identity)
     bald = build_head(shaven)
     count = int((mesh.part < EAR_PART).sum())  # the head's own sheet comes first and is always the same
     face = np.flatnonzero(mesh.hair[:count] < HAIRLESS_RAMP)

@@ -19,13 +19,13 @@ from simulator.framing import FACE_CENTRE_CM, Framing
 from simulator.head import HeadMesh
 from simulator.identity import Identity
 from simulator.scene import LightLayers, Pose, View, relight, render_head
+from simulator.sensor import LUMINANCE
 from simulator.sheet import NEAREST_CM, Sheet
 
 SCREEN_LIT_SHARE = 0.25
 """Of pictures taken by the light of their own phone's screen, as a live capture's frames are."""
 SHOULDER = 0.8
 """Above this share of white a picture's highlights are compressed, as every camera does."""
-LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import numpy as np
 
 from simulator.ambient import Lighting
 from simulator.cues import PrintCues
-from simulator.portrait import LUMINANCE, Hanging, Portrait
+from simulator.portrait import Hanging, Portrait
 from simulator.scene import LightLayers
+from simulator.sensor import LUMINANCE
 from simulator.sheet import Sheet, light_sheet, trace_sheet
 
 PAPER_F0 = 0.04  # coatings and fibres, refractive index 1.5

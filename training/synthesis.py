@@ -213,11 +213,6 @@ def photograph_stage(stage: Stage, plan: FlashPlan, seed: int, *, screen_off: bo
     )
 
 
-def make_capture(recipe: Recipe, settings: SimulationSettings) -> Capture:
-    """Simulate one capture."""
-    return photograph_stage(make_stage(recipe, settings), recipe.plan(), recipe.seed, screen_off=settings.screen_off)
-
-
 def capture_path(folder: Path, index: int) -> Path:
     """Return where capture `index` lies."""
     return folder / CAPTURES_FOLDER / f"{index:06d}.zip"

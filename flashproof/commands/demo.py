@@ -99,7 +99,7 @@ def title_of(result: CheckResult) -> str:
 
 
 def instrument_of(result: CheckResult) -> str:
-    """Who stood before the camera, in one word: `face`, `print_bent`, ..."""
+    """Who stood before the camera, in one word: `face`, `print_holes`, ..."""
     labels = result.capture.labels if result.capture else None
     assert labels is not None and labels.instrument is not None, "the demo labels its captures"
     return labels.instrument
