@@ -126,6 +126,11 @@ def map_points(points: FloatPoints, affine: Affine) -> npt.NDArray[np.float64]:
     return np.asarray(points @ affine[:, :2].T + affine[:, 2], dtype=np.float64)
 
 
+def compose(second: Affine, first: Affine) -> Affine:
+    """Return the (2,3) map that does `first`, then `second`."""
+    return np.hstack([second[:, :2] @ first[:, :2], (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]])
+
+
 def scale_of(affine: Affine) -> float:
     """Return template pixels per frame pixel: the square root of the map's change of area."""
     return math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))

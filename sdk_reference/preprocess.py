@@ -2,8 +2,9 @@
 
 What a phone must do, in this order, to the N0 frames of a capture:
 
-1. find 468 landmarks on *every* frame, fit each frame's affine map to the template, resample to 256×256 RGB bytes
-   (`sdk_reference.landmarks`, `sdk_reference.align`);
+1. find 468 landmarks on *every* frame (`sdk_reference.landmarks`), fit each frame's affine map to the template
+   (`sdk_reference.align`), correct the maps by what the frames show (`sdk_reference.registration`), resample to
+   256×256 RGB bytes;
 2. undo the sRGB curve, each byte by a table of 256 floats (the paper subtracts as is; but only in linear light does the
    ambient term of I = k_a·I_a + k_d·I_d·cosθ cancel);
 3. average blocks of pixels down to S×S (mean, not a sample);
@@ -20,7 +21,7 @@ at an eighth of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from typing import Any, Literal, get_args
@@ -30,13 +31,15 @@ import numpy as np
 import numpy.typing as npt
 
 from flash_sequencer.colour import srgb8_to_linear
-from sdk_reference.align import TEMPLATE, Affine, align, estimate_affine
+from sdk_reference.align import TEMPLATE, Affine, align, compose, estimate_affine
 from sdk_reference.capture import Capture
 from sdk_reference.differential import MIN_N0, differential
 from sdk_reference.landmarks import Face, LandmarkDetector, find_single_face
+from sdk_reference.registration import corrections
 
 Transfer = Literal["linear", "encoded"]
 Gain = Literal["none", "face_mean_abs"]
+Registration = Literal["none", "detail"]
 
 GAIN_TARGET = 0.25  # mean absolute input on the face: room for highlights four times as strong before they clip
 GAIN_LIMIT = 16.0
@@ -52,6 +55,8 @@ class PreprocessSettings:
     """Side of the aligned frames in pixels; must be the template's."""
     input_size: int = 128
     """Side S of the model's input; a multiple of 4."""
+    registration: Registration = "detail"
+    """`detail`: landmark maps are corrected by the frames' own detail (`sdk_reference.registration`); `none`: not."""
     transfer: Transfer = "linear"
     """`linear`: the sRGB curve is undone before averaging and differences; `encoded`: bytes over 255."""
     gain: Gain = "face_mean_abs"
@@ -69,6 +74,8 @@ class PreprocessSettings:
             raise ValueError(f"found input_size {size!r}; expected a multiple of {INPUT_SIDE_STEP} up to 256")
         if self.transfer not in get_args(Transfer) or self.gain not in get_args(Gain):
             raise ValueError(f"found {self.transfer!r}, {self.gain!r}; expected {get_args(Transfer)}, {get_args(Gain)}")
+        if self.registration not in get_args(Registration):
+            raise ValueError(f"found registration {self.registration!r}; expected one of {get_args(Registration)}")
         if not (0 < self.gain_target <= 1 and 0 < self.gain_limit < float("inf")):
             raise ValueError(
                 f"found gain_target {self.gain_target}, limit {self.gain_limit}; expected 0..1 and above 0"
@@ -128,12 +135,25 @@ def preprocess(
     """
     settings = settings or PreprocessSettings()
     faces = tuple(find_single_face(detector.detect(frame), frame.shape) for frame in capture.frames)
-    affines = np.stack([estimate_affine(face.points) for face in faces])
+    affines = registered_affines(capture.frames, landmark_affines(faces), settings)
     aligned = align_frames(capture.frames, affines)
     model_input, gain = scaled_differences(aligned, settings)
     return Preprocessed(
         faces=faces, affines=affines, aligned_u8=aligned, model_input=model_input, gain=gain, settings=settings
     )
+
+
+def landmark_affines(faces: Sequence[Face]) -> Affine:
+    """Return (N0,2,3) float64: the maps to the template that the landmarks alone give. Raises as `estimate_affine`."""
+    return np.stack([estimate_affine(face.points) for face in faces])
+
+
+def registered_affines(frames: npt.NDArray[np.uint8], affines: Affine, settings: PreprocessSettings) -> Affine:
+    """Return the (N0,2,3) maps of (N0,H,W,3) frames, corrected by what the frames show where `settings` say so."""
+    if settings.registration == "none":
+        return affines
+    fixes = corrections(align_frames(frames, affines))
+    return np.stack([compose(fix, affine) for fix, affine in zip(fixes, affines, strict=True)])
 
 
 def align_frames(frames: npt.NDArray[np.uint8], affines: Affine) -> npt.NDArray[np.uint8]:

@@ -8,6 +8,7 @@ cd/m² per channel; camera space as in `simulator.light`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +80,7 @@ class Ambient:
     @staticmethod
     def draw(rng: np.random.Generator, scene: str | None = None, lux: float | None = None) -> Ambient:
         """Draw a named scene (or the given one); `lux` overrides the illuminance and prefers a scene that has it."""
-        name = scene or _draw_scene_name(rng, lux)
+        name = scene or draw_scene(rng, lux)
         kind = SCENES[require_one_of("scene", name, tuple(SCENES), "name a scene of simulator.ambient.SCENES")]
         drawn_lux = float(np.exp(rng.uniform(*np.log(kind.lux))))
         if lux is not None:
@@ -214,9 +215,10 @@ def light_colour(kelvin: float, green_shift: float = 0.0) -> FloatArray:
     return np.array([ratio ** (-1.0 * left_over), 1.0 + green_shift, ratio ** (1.4 * left_over)])
 
 
-def _draw_scene_name(rng: np.random.Generator, lux: float | None) -> str:
-    fitting = [name for name, kind in SCENES.items() if lux is None or kind.lux[0] <= lux <= kind.lux[1]]
-    names = fitting or list(SCENES)
+def draw_scene(rng: np.random.Generator, lux: float | None = None, among: Sequence[str] = tuple(SCENES)) -> str:
+    """Draw a scene's name by the scenes' weights, of those in `among` that can have this illuminance if any can."""
+    fitting = [name for name in among if lux is None or SCENES[name].lux[0] <= lux <= SCENES[name].lux[1]]
+    names = fitting or list(among)
     weights = np.array([SCENES[name].weight for name in names])
     return str(rng.choice(names, p=weights / weights.sum()))
 

@@ -63,7 +63,7 @@ class Stage:
     def labels(self) -> dict[str, object]:
         """The truth about this stage."""
         return {
-            "subject": f"sim-{self.subject:06d}",
+            "subject": subject_name(self.subject),
             "species": self.species,
             "instrument": self.instrument,
             "detail": self.detail or None,
@@ -75,6 +75,11 @@ class Stage:
             "skin_tone": self.skin_tone,
             "seed": self.seed,
         }
+
+
+def subject_name(subject: int) -> str:
+    """The pseudonym of a simulated person in a capture's labels."""
+    return f"sim-{subject:06d}"
 
 
 @dataclass(frozen=True)
@@ -107,14 +112,16 @@ def set_stage(
     ambient_lux: float | None = None,
     distance_cm: float | None = None,
     cues: bool = False,
+    scene: str | None = None,
+    device: str | None = None,
 ) -> Stage:
-    """Draw and render the scene of a capture; arguments as in CaptureSpec."""
+    """Draw and render the scene of a capture; arguments as in CaptureSpec, `scene` and `device` None to draw them."""
     framing = Framing.draw(stream(seed, "framing"), size)
     if distance_cm is not None:
         framing = replace(framing, distance_cm=float(distance_cm))
-    phone = Phone.draw(stream(seed, "phone"), sensor_scale=framing.sensor_scale)
+    phone = Phone.draw(stream(seed, "phone"), device, sensor_scale=framing.sensor_scale)
     screen = draw_screen(stream(seed, "screen"), phone.profile)
-    lighting = Lighting(Ambient.draw(stream(seed, "room"), lux=ambient_lux), screen)
+    lighting = Lighting(Ambient.draw(stream(seed, "room"), scene, lux=ambient_lux), screen)
     view = framing.view(round(size * OVERSAMPLING))
     identity = Identity.draw(subject)
     expression = Expression.draw(stream(seed, "expression"))

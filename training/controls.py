@@ -74,7 +74,7 @@ def controls(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars.")] = False,
 ) -> None:
     """Train one small classifier on flash differences and on controls that know less; 0 when all goals are met."""
-    settings = SimulationSettings(count, seed, mix="balanced", cues=cues)
+    settings = SimulationSettings(count, seed, mix="balanced", cues=cues, unseen_conditions=False)
     report = run_controls(data, out, settings, TrainingSettings(training_seed), workers or default_workers(), quiet)
     print_summary(report)
     raise typer.Exit(0 if report["ok"] else 1)

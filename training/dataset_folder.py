@@ -14,7 +14,7 @@ from sdk_reference.capture import INDEX_NAME
 from training.errors import DatasetInvalid
 
 DATASET_FORMAT = "flashproof-dataset"
-DATASET_VERSION = 1
+DATASET_VERSION = 2
 DATASET_FILE = "dataset.json"
 CAPTURES_FOLDER = "captures"
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from training.errors import ClassMissing
 
 SPLITS = ("train", "val", "test")
+TEST_DEVICES = ("sim-compact-oled", "sim-midrange-lcd")
+"""Simulated phones that film test subjects and nobody else: the paper's intra-type protocol changes the conditions of
+acquisition between training and test (section 5.2)."""
+TEST_SCENES = ("office", "street_lights")
+"""Likewise rooms: a bright one and a dim one."""
 SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}  # of the subjects
 HASH_VALUES = 2**64
 
@@ -23,6 +28,12 @@ def split_of(subject: str) -> str:
     if place < SHARES["train"]:
         return "train"
     return "val" if place < SHARES["train"] + SHARES["val"] else "test"
+
+
+def own_conditions(subject: str, names: Iterable[str], tested: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `names` (devices or scenes) that a simulated subject may meet: `tested` ones if it is tested."""
+    in_test = split_of(subject) == "test"
+    return tuple(name for name in names if (name in tested) == in_test)
 
 
 def require_disjoint(subjects_by_split: Mapping[str, Iterable[str]]) -> None:

@@ -29,10 +29,11 @@ import simulator
 from flash_sequencer.plan import FlashPlan, challenge, default_plan
 from sdk_reference.atomic_files import write_atomically, write_json, writing_to
 from sdk_reference.capture import Capture, Labels, save_capture
-from simulator.ambient import MAX_LUX
+from simulator.ambient import MAX_LUX, SCENES, draw_scene
 from simulator.capture import Shot, photograph
+from simulator.devices import PROFILES
 from simulator.instruments import INSTRUMENTS, SPECIES
-from simulator.stage import DISTANCES_CM, Stage, set_stage
+from simulator.stage import DISTANCES_CM, Stage, set_stage, subject_name
 from simulator.stage_file import stage_bytes
 from training.dataset_folder import (
     CAPTURES_FOLDER,
@@ -43,6 +44,7 @@ from training.dataset_folder import (
     read_dataset_record,
 )
 from training.errors import SettingsMismatch, require_choice, require_range
+from training.splits import TEST_DEVICES, TEST_SCENES, own_conditions
 from training.workers import MAX_WORKERS, Progress, no_progress, run_in_workers
 
 # Parts of the whole, per species, in the order of SPECIES.
@@ -89,6 +91,8 @@ class SimulationSettings:
     """Illuminance of every room; None draws scenes."""
     distance_cm: float | None = None
     """Camera to a life-sized face in every capture; None draws it."""
+    unseen_conditions: bool = True
+    """Test subjects get phones and rooms of their own (`training.splits`); False: everyone gets any."""
 
     def __post_init__(self) -> None:
         require_range("count", self.count, 1, MAX_COUNT)
@@ -130,6 +134,10 @@ class Recipe:
     """Draws scene, camera, pose and light."""
     nonce: str | None
     """Hex of the challenge, or None for the default plan."""
+    scene: str
+    """Room, of `simulator.ambient.SCENES`."""
+    device: str
+    """Phone, of `simulator.devices.PROFILES`."""
 
     def plan(self) -> FlashPlan:
         """Return the flash plan that this capture shows."""
@@ -165,7 +173,7 @@ def recipes(settings: SimulationSettings) -> list[Recipe]:
     people = rng.choice(SUBJECT_IDS, settings.subjects, replace=False)
     who = [part for species in SPECIES for part in _turns(settings, species, people[rng.permutation(len(people))])]
     shuffled = [who[k] for k in rng.permutation(len(who))]
-    return [_recipe(settings.seed, index, *part) for index, part in enumerate(shuffled)]
+    return [_recipe(settings, index, *part) for index, part in enumerate(shuffled)]
 
 
 def _turns(settings: SimulationSettings, species: str, people: npt.NDArray[np.int64]) -> list[tuple[str, str, int]]:
@@ -177,12 +185,17 @@ def _turns(settings: SimulationSettings, species: str, people: npt.NDArray[np.in
     ]
 
 
-def _recipe(dataset_seed: int, index: int, species: str, instrument: str, subject: int) -> Recipe:
-    rng = np.random.default_rng([dataset_seed, DATASET_VERSION, index])
+def _recipe(settings: SimulationSettings, index: int, species: str, instrument: str, subject: int) -> Recipe:
+    rng = np.random.default_rng([settings.seed, DATASET_VERSION, index])
     capture_seed = int(rng.integers(2**31))
     challenged = rng.random() < CHALLENGE_SHARE
-    nonce = hashlib.sha256(f"{dataset_seed}/{index}".encode()).hexdigest()[:32] if challenged else None
-    return Recipe(index, subject, species, instrument, capture_seed, nonce)
+    nonce = hashlib.sha256(f"{settings.seed}/{index}".encode()).hexdigest()[:32] if challenged else None
+    scenes, devices = tuple(SCENES), tuple(PROFILES)
+    if settings.unseen_conditions:
+        name = subject_name(subject)
+        scenes, devices = own_conditions(name, scenes, TEST_SCENES), own_conditions(name, devices, TEST_DEVICES)
+    scene, device = draw_scene(rng, settings.lux, scenes), str(rng.choice(devices))
+    return Recipe(index, subject, species, instrument, capture_seed, nonce, scene, device)
 
 
 def make_stage(recipe: Recipe, settings: SimulationSettings) -> Stage:
@@ -196,6 +209,8 @@ def make_stage(recipe: Recipe, settings: SimulationSettings) -> Stage:
         ambient_lux=settings.lux,
         distance_cm=settings.distance_cm,
         cues=settings.cues,
+        scene=recipe.scene,
+        device=recipe.device,
     )
 
 

@@ -28,6 +28,9 @@ def simulate(
     ] = False,
     lux: Annotated[float | None, typer.Option(help="Illuminance of every room; by default scenes are drawn.")] = None,
     distance_cm: Annotated[float | None, typer.Option(help="Camera to face; by default drawn.")] = None,
+    same_conditions: Annotated[
+        bool, typer.Option("--same-conditions", help="Let test subjects meet the phones and rooms of training, too.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object; no progress bar.")] = False,
 ) -> None:
     """Write simulated captures, labelled, in parallel; killed and started again it goes on where it stopped."""
@@ -47,6 +50,7 @@ def simulate(
         layers=layers,
         lux=lux,
         distance_cm=distance_cm,
+        unseen_conditions=not same_conditions,
     )
     with progress_bar("Simulating", quiet=json_output) as progress:
         made = write_simulated_dataset(out, settings, workers or default_workers(), progress)
