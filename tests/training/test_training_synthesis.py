@@ -246,6 +246,7 @@ def test_the_record_says_that_the_data_are_simulated(cheap: None, tmp_path: Path
         "layers": False,
         "lux": None,
         "distance_cm": None,
+        "unseen_conditions": True,
     }
 
 
