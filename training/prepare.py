@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sdk_reference.align import TEMPLATE
-from sdk_reference.atomic_files import write_json, writing_to
+from sdk_reference.atomic_files import writing_to
 from sdk_reference.errors import InvalidInput, UserFailure
 from sdk_reference.landmarks import FaceMeshDetector, LandmarkDetector
 from sdk_reference.preprocess import PreprocessSettings, preprocess
@@ -34,7 +34,7 @@ from training.depth_labels import live_label, spoof_label
 from training.errors import DatasetInvalid
 from training.leaks import require_no_leaks
 from training.progress import progress_bar
-from training.refusals import refusal_report, show_refusals
+from training.refusals import show_refusals, write_report
 from training.shard_checks import open_shards
 from training.shards import is_sharded
 from training.source import Peek, damaged, hash_of, peek, read_source, size_of
@@ -106,16 +106,16 @@ def prepare_dataset(
     """
     paths = find_captures(folder)
     simulated = (read_dataset_record(folder) or {}).get("simulated")
-    n0 = require_one_n0([peek(path, simulated) for path in paths])
+    said = [peek(path, simulated) for path in paths]
+    n0 = require_one_n0(said)
     origin = {"key": store_key(detector_factory), "names_sha256": _hash_of_lines(path.name for path in paths)}
     place = folder / f"prepared-{origin['key'][:12]}"
     done = begin_store(place, origin, (len(paths), n0, 3, TEMPLATE.size, TEMPLATE.size))
-    records = [_with_frames_hash(record, place) for record in done if _unchanged(record, paths)]
-    with writing_to(place):
-        rewrite_index(place / INDEX_FILE, records)
+    records = [_with_frames_hash(record, place) for record in done if _unchanged(record, paths, said)]
+    rewrite_index(place / INDEX_FILE, records)
     store = AlignedStore(place, _complete(place, paths, records, workers, progress, detector_factory))
     require_finite_depth(store)
-    write_json(place / REFUSED_FILE, refusal_report(store.records))
+    write_report(place / REFUSED_FILE, store.records)
     return store
 
 
@@ -130,6 +130,8 @@ def _complete(
     known = {record.row for record in records}
     tasks = [(row, path) for row, path in enumerate(paths) if row not in known]
     progress(len(records), len(paths))
+    if not tasks:
+        return records
     with writing_to(place), (place / INDEX_FILE).open("ab") as index:
         work = partial(_prepare_one, place=place, detector_factory=detector_factory)
         for _, record in run_in_workers(work, tasks, workers):
@@ -170,8 +172,11 @@ def store_key(detector_factory: DetectorFactory) -> str:
 
 def _prepare_one(task: tuple[int, Path], place: Path, detector_factory: DetectorFactory) -> StoredCapture:
     row, path = task
-    labels = peek(path).labels
-    record = StoredCapture(row, path.name, size_of(path), hash_of(path), asdict(labels), None, None, None)
+    said = peek(path)
+    labels = said.labels
+    record = StoredCapture(
+        row, path.name, size_of(path), hash_of(path), asdict(labels), None, None, None, said_sha256=said.sha256
+    )
     try:
         capture = read_source(path)
         prepared = preprocess(capture, _detector(detector_factory), PreprocessSettings())
@@ -215,8 +220,15 @@ def _write_row(path: Path, row: int, values: npt.NDArray[Any]) -> None:
     open_array(path, writable=True)[row] = values
 
 
-def _unchanged(record: StoredCapture, paths: Sequence[Path]) -> bool:
-    return record.row < len(paths) and record.size_bytes == size_of(paths[record.row])
+def _unchanged(record: StoredCapture, paths: Sequence[Path], said: Sequence[Peek]) -> bool:
+    """Whether a capture is as large as when it was prepared, and says the same; hashing every pixel takes minutes."""
+    row = record.row
+    return (
+        row < len(paths)
+        and record.size_bytes == size_of(paths[row])
+        and record.labels == asdict(said[row].labels)
+        and record.said_sha256 in (None, said[row].sha256)
+    )
 
 
 def _hash_of_lines(lines: Any) -> str:

@@ -6,13 +6,16 @@ Training goes on with the rest: of recordings, some always fail. Each line has t
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from sdk_reference.atomic_files import write_json
 from training.store import PreparedStore, StoredCapture
 
 REFUSED_FORMAT = "flashproof-refused"
@@ -38,6 +41,17 @@ def refusal_report(records: Sequence[StoredCapture]) -> dict[str, Any]:
             for record in refused
         ],
     }
+
+
+def write_report(path: Path, records: Sequence[StoredCapture]) -> None:
+    """Write the report as JSON, unless it stands there already."""
+    report = refusal_report(records)
+    try:
+        if json.loads(path.read_text(encoding="utf-8")) == report:
+            return
+    except (OSError, ValueError):
+        pass
+    write_json(path, report)
 
 
 def refusal_table(store: PreparedStore) -> Table:

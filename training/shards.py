@@ -19,6 +19,8 @@ that every byte is hashed once: a shard cut short or changed ends the work befor
 from __future__ import annotations
 
 import hashlib
+import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +84,7 @@ class ShardStore(PreparedStore):
         self.records = tuple(sorted(records, key=lambda record: record.row))
         self._index = index
         self._places = places
-        self._maps: dict[int, npt.NDArray[np.uint8]] = {}
+        self._maps: dict[int, mmap.mmap] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}
@@ -114,10 +116,9 @@ class ShardStore(PreparedStore):
 
     def _view(self, shard: int, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         if shard not in self._maps:
-            path = self.folder / self._index["shards"][shard]["file"]
-            self._maps[shard] = np.memmap(path, np.uint8, "r")
-        n_bytes = int(np.prod(shape)) * dtype.itemsize
-        return self._maps[shard][offset : offset + n_bytes].view(dtype).reshape(shape)
+            with (self.folder / self._index["shards"][shard]["file"]).open("rb") as handle:
+                self._maps[shard] = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(self._maps[shard], dtype, math.prod(shape), offset).reshape(shape)
 
 
 DEPTH_SHAPE = (LABEL_SIZE, LABEL_SIZE)

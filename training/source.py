@@ -16,6 +16,7 @@ from flash_sequencer.plan import FlashPlan, PlanError
 from sdk_reference.capture import INDEX_NAME, MAX_INDEX_BYTES, Capture, Labels, load_capture
 from sdk_reference.container import FolderOrZip
 from sdk_reference.errors import FlashproofError
+from sdk_reference.recording import INDEX_NAME as RECORDING_NAME
 from sdk_reference.recording import extract_capture, is_recording, load_recording
 from training.errors import DatasetInvalid
 from training.label_checks import require_labels
@@ -30,6 +31,8 @@ class Peek:
     name: str
     labels: Labels
     n0: int
+    sha256: str
+    """Of the bytes that say it."""
 
 
 def peek(path: Path, simulated: bool | None = None) -> Peek:
@@ -38,19 +41,21 @@ def peek(path: Path, simulated: bool | None = None) -> Peek:
     `simulated` is what the data set says of all its captures. Raises `DatasetInvalid` or one of its kinds.
     """
     try:
-        labels, plan = _said(path)
+        index = FolderOrZip(path).read(RECORDING_NAME if is_recording(path) else INDEX_NAME, MAX_INDEX_BYTES) or b""
+        labels, plan = _said(path, index)
     except (ValueError, TypeError, LookupError, PlanError) as error:
         raise damaged(path, str(error)) from error
     except FlashproofError as error:
         raise damaged(path, error.found) from error
-    return Peek(path.name, require_labels(path.name, labels, simulated), plan.n0)
+    checked = require_labels(path.name, labels, simulated)
+    return Peek(path.name, checked, plan.n0, hashlib.sha256(index).hexdigest())
 
 
-def _said(path: Path) -> tuple[Labels | None, FlashPlan]:
+def _said(path: Path, index: bytes) -> tuple[Labels | None, FlashPlan]:
     if is_recording(path):
         recording = load_recording(path)
         return recording.labels, recording.plan
-    raw: Any = json.loads(FolderOrZip(path).read(INDEX_NAME, MAX_INDEX_BYTES) or b"")
+    raw: Any = json.loads(index)
     return None if raw["labels"] is None else Labels(**raw["labels"]), FlashPlan.from_dict(raw["plan"])
 
 

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdk_reference.atomic_files import write_json, writing_to
+from sdk_reference.atomic_files import write_atomically, write_json, writing_to
 from sdk_reference.errors import FlashproofError, OutputNotWritable
 from sdk_reference.labels import Labels
 from sdk_reference.quality import Quality
@@ -70,6 +70,8 @@ class StoredCapture:
     """Fields of `sdk_reference.quality.Quality`; None when refused."""
     frames_sha256: str | None = None
     """Of the aligned frames: the same photographs have the same, whatever file they came in; None when refused."""
+    said_sha256: str | None = None
+    """Of capture.json or recording.json; None in a store made before this was kept."""
 
     @property
     def species(self) -> str:
@@ -284,9 +286,13 @@ def require_finite_depth(store: PreparedStore) -> None:
 
 
 def rewrite_index(path: Path, records: Sequence[StoredCapture]) -> None:
-    """Write the index anew with these records only, so that what is appended starts on a fresh line."""
-    with writing_to(path):
-        path.write_bytes(b"".join(index_line(record) for record in records))
+    """Let the index hold these records only, so that what is appended starts on a fresh line.
+
+    An index that does already is not touched: several processes may open one finished store.
+    """
+    content = b"".join(index_line(record) for record in records)
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
 
 
 def hash_of_frames(aligned: npt.NDArray[np.uint8]) -> str:

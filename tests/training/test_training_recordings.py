@@ -15,11 +15,16 @@ from tiny_network import TINY
 from tiny_recordings import write_recording
 from typer.testing import CliRunner
 
+from flash_sequencer.plan import challenge
+from flash_sequencer.player import FlashPlayer
 from flashproof.commands.evaluate import evaluate
 from flashproof.commands.train import train
-from sdk_reference.capture import save_capture
+from sdk_reference.capture import Labels, save_capture
 from sdk_reference.images import encode_frame
 from sdk_reference.preprocess import preprocess
+from sdk_reference.recording import RecordingWriter
+from simulator.camera import SimulatedCamera, SimulatedClock
+from simulator.stage import set_stage
 from training.depth_labels import label_from_mesh
 from training.errors import DatasetInvalid, LabelsContradict, LabelsMissing
 from training.network import PRESETS
@@ -72,6 +77,26 @@ def test_a_live_recordings_depth_label_comes_from_the_landmark_mesh(tmp_path: Pa
     expected = label_from_mesh(prepared.faces[0], prepared.affines[0])
     np.testing.assert_array_equal(store.depth[0], expected.astype(np.float16))
     assert expected.max() > 0.9 and expected.min() == 0.0
+
+
+def test_a_filmed_person_goes_all_the_way_with_the_real_landmark_finder(tmp_path: Path) -> None:
+    stage = set_stage(3, 11, "live", "face", 256, ambient_lux=30.0)
+    clock = SimulatedClock(10**9)
+    player = FlashPlayer(challenge("ab" * 16), clock.now_ns)
+    camera = SimulatedCamera(stage, player.colour_at, clock, latency_ms=45.0, rng=np.random.default_rng(1))
+    camera.open()
+    with RecordingWriter(tmp_path / "someone") as writer:
+        player.start()
+        while not player.finished(clock.now_ns() - 45_000_000):
+            frame = camera.read()
+            writer.add(frame.image, frame.timestamp_ns)
+        times = {"exposure_ns": camera.exposure_ns, "lag_ns": 45_000_000, "settling_ns": 60_000_000}
+        writer.finish(player.plan, player.presented(), **times, labels=Labels(True, "p", "live"))
+    store = prepare_dataset(tmp_path)
+    assert store.refused == {}
+    brightness = store.aligned[0].mean(axis=(1, 2, 3))
+    assert brightness.argmax() == 0 and brightness.argmin() == store.n0 - 1
+    assert store.depth[0].max() > 0.9
 
 
 def unusable(folder: Path) -> Path:
@@ -139,6 +164,29 @@ def test_a_refused_recording_is_not_tried_again_until_it_changes(tmp_path: Path)
     assert first.refused == {"frame_count_mismatch": 1}
     (tmp_path / "r" / "frames" / "000001.png").write_bytes(encode_frame(tiny_capture(3, "ann", "print").frames[0]))
     assert prepare(tmp_path).refused == {}
+
+
+def test_a_corrected_log_or_label_is_noticed_though_the_size_stays(tmp_path: Path) -> None:
+    record(tmp_path / "r", 3, "anna", "print")
+    index = tmp_path / "r" / "recording.json"
+    right = index.read_text()
+    wrong = right.replace('"lag_ns": 63000000', '"lag_ns": 99000000')
+    assert len(wrong) == len(right) and wrong != right
+    index.write_text(wrong)
+    prepare(tmp_path)
+    index.write_text(right)
+    before = KnowingDetector.detected
+    prepare(tmp_path)
+    assert KnowingDetector.detected == before + 5
+    index.write_text(right.replace('"anna"', '"hans"'))
+    assert [record.subject for record in prepare(tmp_path).records] == ["hans"]
+
+
+def test_opening_a_finished_store_writes_nothing(tmp_path: Path) -> None:
+    store = prepare(unusable(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in store.folder.iterdir()}
+    assert prepare(tmp_path).records == store.records
+    assert {path: path.stat().st_mtime_ns for path in store.folder.iterdir()} == before
 
 
 def test_a_simulated_capture_that_is_damaged_is_an_error(tmp_path: Path) -> None:

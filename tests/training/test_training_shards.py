@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import json
+import mmap
 import pickle
 import shutil
 import tarfile
@@ -135,7 +136,7 @@ def test_reading_maps_shards_only_when_one_of_their_captures_is_read(shards: Pat
     maps = pickle.loads(pickle.dumps(store))
     assert maps._maps == {}
     maps.aligned_row(maps.usable[0].row)
-    assert len(maps._maps) == 1 and isinstance(maps._maps.popitem()[1], np.memmap)
+    assert len(maps._maps) == 1 and isinstance(maps._maps.popitem()[1], mmap.mmap)
 
 
 def test_the_same_data_give_the_same_bytes(dataset: Path, shards: Path, tmp_path: Path) -> None:
