@@ -20,6 +20,7 @@ from flashproof.commands.demo import demo
 from flashproof.commands.evaluate import evaluate
 from flashproof.commands.export import export
 from flashproof.commands.plan import plan
+from flashproof.commands.shard import shard
 from flashproof.commands.simulate import simulate
 from flashproof.commands.train import train
 from flashproof.commands.verify import verify
@@ -51,7 +52,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, plan, simulate, train, evaluate, export, verify, check):
+for command in (demo, plan, simulate, shard, train, evaluate, export, verify, check):
     app.command()(command)
 
 

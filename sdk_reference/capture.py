@@ -127,9 +127,9 @@ def load_capture(path: str | Path) -> Capture:
     """
     container = FolderOrZip(Path(path))
     index = _read_index(container)
-    plan = _read_plan(index)
+    plan = read_plan(index)
     entries = _frame_entries(index, plan)
-    labels = _read_labels(index["labels"])
+    labels = read_labels(index["labels"])
     depth_file = _depth_file(index["depth"])
     _refuse_strangers(container, {str(entry["file"]) for entry in entries}, depth_file)
     frames = _read_frames(container, entries)
@@ -157,7 +157,8 @@ def _read_index(container: FolderOrZip) -> dict[str, Any]:
     return exact_object(index, INDEX_KEYS, INDEX_NAME)
 
 
-def _read_plan(index: Mapping[str, Any]) -> FlashPlan:
+def read_plan(index: Mapping[str, Any]) -> FlashPlan:
+    """Return the plan under `plan`, checked against `plan_hash`; raises CaptureMalformed or PlanMismatch."""
     try:
         plan = FlashPlan.from_dict(index["plan"])
     except PlanError as error:
@@ -205,7 +206,8 @@ def _check_entry(entry: Mapping[str, Any], rank: int, plan: FlashPlan) -> None:
         )
 
 
-def _read_labels(raw: object) -> Labels | None:
+def read_labels(raw: object) -> Labels | None:
+    """Return labels from JSON values; raises CaptureMalformed."""
     if raw is None:
         return None
     known = {field.name for field in fields(Labels)}

@@ -12,6 +12,8 @@
     ├── InvalidInput                       3
     │   ├── CaptureNotFound                   capture_not_found
     │   ├── CaptureMalformed                  capture_malformed
+    │   ├── RecordingMalformed                recording_malformed
+    │   ├── StepWithoutFrame                  step_without_frame
     │   ├── FrameUnreadable                   frame_unreadable
     │   ├── FrameFormatUnsupported            frame_format_unsupported
     │   ├── FrameSizeMismatch                 frame_size_mismatch
@@ -135,8 +137,20 @@ class CaptureMalformed(InvalidInput):
     code = "capture_malformed"
 
 
+class RecordingMalformed(InvalidInput):
+    """The recording breaks its format: damaged JSON, unknown keys or version, values out of range."""
+
+    code = "recording_malformed"
+
+
+class StepWithoutFrame(InvalidInput):
+    """No frame of the recording saw a step of the plan, and that step only."""
+
+    code = "step_without_frame"
+
+
 class FrameUnreadable(InvalidInput):
-    """An image is missing, truncated or damaged."""
+    """An image or a video is missing, truncated or damaged."""
 
     code = "frame_unreadable"
 

@@ -22,12 +22,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from sdk_reference.preprocess import PreprocessSettings, aligned_to_input
 from sdk_reference.quality import Quality, QualityLimits, failures
 from training.augment import AugmentSettings, augment
-from training.dataset_folder import read_dataset_record
 from training.depth_labels import area_average
 from training.losses import LIVE_SPECIES
 from training.network import DOWNSAMPLING, TYPES
 from training.splits import SPLITS, require_both_classes, require_disjoint, split_of
-from training.store import AlignedStore, StoredCapture
+from training.store import PreparedStore, StoredCapture
 
 Draw = tuple[int, int]
 """(number of the draw since the training began, or −1 for no augmentation; position in the list of examples)."""
@@ -55,7 +54,7 @@ class Example:
 class PreparedData:
     """All captures of all data sets, by split."""
 
-    stores: tuple[AlignedStore, ...]
+    stores: tuple[PreparedStore, ...]
     limits: QualityLimits
     by_split: dict[str, tuple[Example, ...]]
     """`train`, `val`, `test` → captures with an aligned face, those that miss a quality limit included."""
@@ -82,7 +81,7 @@ class PreparedData:
             "captures": len(records),
             "subjects": len({record.subject for record in records}),
             "simulated": self.simulated,
-            "folders": [_describe_folder(store) for store in self.stores],
+            "folders": [store.describe() for store in self.stores],
             "refused": dict(sorted(Counter(code for _, _, code in self.refused_captures()).items())),
             "splits": {split: self._describe(split) for split in SPLITS},
         }
@@ -107,20 +106,7 @@ class PreparedData:
         }
 
 
-def _describe_folder(store: AlignedStore) -> dict[str, Any]:
-    """Return a data set's name, hash and size, and for simulated ones what makes the same captures again."""
-    folder = store.folder.resolve().parent
-    record = read_dataset_record(folder) or {}
-    return {
-        "name": folder.name,
-        "sha256": store.sha256,
-        "captures": len(store.records),
-        "simulation": record.get("settings"),
-        "simulator_sha256": record.get("simulator_sha256"),
-    }
-
-
-def join_stores(stores: Sequence[AlignedStore], limits: QualityLimits) -> PreparedData:
+def join_stores(stores: Sequence[PreparedStore], limits: QualityLimits) -> PreparedData:
     """Put the captures of all stores into splits; subjects are in one split each."""
     by_split: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for number, store in enumerate(stores):
@@ -142,7 +128,7 @@ class CaptureDataset(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        stores: Sequence[AlignedStore],
+        stores: Sequence[PreparedStore],
         examples: Sequence[Example],
         preprocess: PreprocessSettings,
         augmentation: AugmentSettings,
@@ -177,7 +163,7 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         """Return the aligned frames (N0,3,256,256) uint8 and the depth label (64,64) float32 of an example."""
         example = self.examples[position]
         store, row = self.stores[example.store], example.record.row
-        return np.array(store.aligned[row]), np.asarray(store.depth[row], np.float32)
+        return np.array(store.aligned_row(row)), np.asarray(store.depth_row(row), np.float32)
 
 
 class BalancedSampler(Sampler[Draw]):

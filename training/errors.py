@@ -4,6 +4,8 @@
     ├── SettingOutOfRange    setting_out_of_range
     ├── DatasetInvalid       dataset_invalid
     │   ├── LabelsMissing    labels_missing
+    │   ├── LabelsContradict labels_contradict
+    │   ├── SplitLeaks       split_leaks
     │   └── ClassMissing     class_missing
     ├── SettingsMismatch     settings_mismatch
     └── RunInvalid           run_invalid
@@ -32,6 +34,18 @@ class LabelsMissing(DatasetInvalid):
     """A capture lacks a label that training or evaluation needs."""
 
     code = "labels_missing"
+
+
+class LabelsContradict(DatasetInvalid):
+    """Labels of one capture, or of two captures that show the same, cannot all be true."""
+
+    code = "labels_contradict"
+
+
+class SplitLeaks(DatasetInvalid):
+    """A person or a capture would be both trained on and tested."""
+
+    code = "split_leaks"
 
 
 class ClassMissing(DatasetInvalid):

@@ -1,9 +1,10 @@
 """Prepares a data set for training: labels are checked first, then every capture goes through the phone side's
 preprocessing once, and its aligned frames, depth label and expected response are kept in a store (`training.store`).
 
-Checking comes first because it takes seconds and landmarks take minutes. A capture whose face cannot be found is not an
-error: it is kept in the index with the reason, and counted. A capture that is damaged is an error: data that was
-meant to be there is not.
+Checking comes first because it takes seconds and landmarks take minutes. Captures and recordings (a video with its
+flash log) go the same way. What shows no usable face, and what was recorded and cannot be used (no frame of some step,
+an unreadable video), is no error: it is kept in the index with the reason, and reported (`training.refusals`). What
+does not even say what it is, and a simulated capture that is damaged, is one: data that was meant to be there is not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,29 +21,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flash_sequencer.plan import FlashPlan, PlanError
 from sdk_reference.align import TEMPLATE
 from sdk_reference.atomic_files import writing_to
-from sdk_reference.capture import INDEX_NAME, MAX_INDEX_BYTES, Labels, load_capture
-from sdk_reference.container import FolderOrZip
-from sdk_reference.errors import FlashproofError, UserFailure
+from sdk_reference.errors import InvalidInput, UserFailure
 from sdk_reference.landmarks import FaceMeshDetector, LandmarkDetector
 from sdk_reference.preprocess import PreprocessSettings, preprocess
 from sdk_reference.quality import measure_quality
+from sdk_reference.recording import is_recording
 from sdk_reference.response import expected_response
-from training.dataset_folder import find_captures
+from training.dataset_folder import find_captures, read_dataset_record
 from training.depth_labels import live_label, spoof_label
-from training.errors import DatasetInvalid, LabelsMissing
+from training.errors import DatasetInvalid
+from training.leaks import require_no_leaks
 from training.progress import progress_bar
+from training.refusals import show_refusals, write_report
+from training.shard_checks import open_shards
+from training.shards import is_sharded
+from training.source import Peek, damaged, hash_of, peek, read_source, size_of
 from training.store import (
     ALIGNED_FILE,
     DEPTH_FILE,
     INDEX_FILE,
+    REFUSED_FILE,
     AlignedStore,
+    PreparedStore,
     StoredCapture,
     begin_store,
+    hash_of_frames,
     index_line,
     open_array,
+    require_finite,
+    require_finite_depth,
     rewrite_index,
 )
 from training.workers import Progress, no_progress, run_in_workers
@@ -51,21 +60,13 @@ PREPARATION_VERSION = 1  # raise it when the same capture would give another row
 DetectorFactory = Callable[[], LandmarkDetector]
 
 
-@dataclass(frozen=True)
-class Peek:
-    """What a capture says about itself, read without decoding a pixel."""
-
-    name: str
-    labels: Labels
-    n0: int
-
-
 def prepare_all(
     folders: Sequence[Path], workers: int, quiet: bool, detector_factory: DetectorFactory = FaceMeshDetector
-) -> list[AlignedStore]:
-    """Prepare every data set, with a progress bar unless `quiet`.
+) -> list[PreparedStore]:
+    """Prepare every data set, or check it where it comes as shards; with progress bars and reports unless `quiet`.
 
-    Raises `DatasetInvalid` when one is named twice or they differ in number of frames.
+    Raises `DatasetInvalid` when one is named twice, they differ in number of frames or a shard is damaged, `SplitLeaks`
+    and `LabelsContradict` over all of them together.
     """
     if not folders or len({folder.resolve() for folder in folders}) != len(folders):
         raise DatasetInvalid(
@@ -73,17 +74,24 @@ def prepare_all(
             expected="at least one data set, none of them twice",
             remedy="name each folder once with --data",
         )
-    stores = []
-    for folder in folders:
-        with progress_bar(f"Aligning {folder.name}", quiet) as progress:
-            stores.append(prepare_dataset(folder, workers, progress, detector_factory))
+    stores = [_open(folder, workers, quiet, detector_factory) for folder in folders]
     if len({store.n0 for store in stores}) > 1:
         raise DatasetInvalid(
             found=f"data sets of {' and '.join(str(store.n0) for store in stores)} frames per capture",
             expected="one number of frames",
             remedy="train on data sets of one kind of plan",
         )
+    require_no_leaks(stores)
+    show_refusals(stores, quiet)
     return stores
+
+
+def _open(folder: Path, workers: int, quiet: bool, detector_factory: DetectorFactory) -> PreparedStore:
+    if is_sharded(folder):
+        with progress_bar(f"Checking {folder.name}", quiet) as progress:
+            return open_shards(folder, preparation_of(detector_factory), progress)
+    with progress_bar(f"Aligning {folder.name}", quiet) as progress:
+        return prepare_dataset(folder, workers, progress, detector_factory)
 
 
 def prepare_dataset(
@@ -94,18 +102,21 @@ def prepare_dataset(
 ) -> AlignedStore:
     """Align every capture of the data set in `folder` that is not aligned yet, and return the store.
 
-    Raises `DatasetInvalid`, `LabelsMissing` or `OutputNotWritable`. `detector_factory` is called once per process.
+    Raises `DatasetInvalid`, one of its kinds or `OutputNotWritable`. `detector_factory` is called once per process.
     """
     paths = find_captures(folder)
-    peeks = [peek(path) for path in paths]
-    n0 = require_one_n0(peeks)
+    simulated = (read_dataset_record(folder) or {}).get("simulated")
+    said = [peek(path, simulated) for path in paths]
+    n0 = require_one_n0(said)
     origin = {"key": store_key(detector_factory), "names_sha256": _hash_of_lines(path.name for path in paths)}
     place = folder / f"prepared-{origin['key'][:12]}"
     done = begin_store(place, origin, (len(paths), n0, 3, TEMPLATE.size, TEMPLATE.size))
-    records = [record for record in done if _unchanged(record, paths)]
-    with writing_to(place):
-        rewrite_index(place / INDEX_FILE, records)
-    return AlignedStore(place, _complete(place, paths, records, workers, progress, detector_factory))
+    records = [_with_frames_hash(record, place) for record in done if _unchanged(record, paths, said)]
+    rewrite_index(place / INDEX_FILE, records)
+    store = AlignedStore(place, _complete(place, paths, records, workers, progress, detector_factory))
+    require_finite_depth(store)
+    write_report(place / REFUSED_FILE, store.records)
+    return store
 
 
 def _complete(
@@ -119,6 +130,8 @@ def _complete(
     known = {record.row for record in records}
     tasks = [(row, path) for row, path in enumerate(paths) if row not in known]
     progress(len(records), len(paths))
+    if not tasks:
+        return records
     with writing_to(place), (place / INDEX_FILE).open("ab") as index:
         work = partial(_prepare_one, place=place, detector_factory=detector_factory)
         for _, record in run_in_workers(work, tasks, workers):
@@ -127,32 +140,6 @@ def _complete(
             records.append(record)
             progress(len(records), len(paths))
     return records
-
-
-def peek(path: Path) -> Peek:
-    """Read a capture's labels and number of frames; raises `DatasetInvalid` or `LabelsMissing`."""
-    try:
-        raw = json.loads(FolderOrZip(path).read(INDEX_NAME, MAX_INDEX_BYTES) or b"")
-        labels, plan = raw["labels"], FlashPlan.from_dict(raw["plan"])
-        return Peek(path.name, require_labels(path.name, None if labels is None else Labels(**labels)), plan.n0)
-    except (ValueError, TypeError, LookupError, PlanError) as error:
-        raise _damaged(path, str(error)) from error
-    except LabelsMissing:
-        raise
-    except FlashproofError as error:
-        raise _damaged(path, error.found) from error
-
-
-def require_labels(name: str, labels: Labels | None) -> Labels:
-    """Return the labels when they name species and subject; raises `LabelsMissing`."""
-    missing = [key for key in ("species", "subject") if labels is None or not getattr(labels, key)]
-    if labels is None or missing:
-        raise LabelsMissing(
-            found=f"{name} without {' and '.join(missing)}",
-            expected="a species (live, print, replay or mask) and a subject in every capture's labels",
-            remedy="label the capture or take it out of the data set",
-        )
-    return labels
 
 
 def require_one_n0(peeks: Sequence[Peek]) -> int:
@@ -168,42 +155,60 @@ def require_one_n0(peeks: Sequence[Peek]) -> int:
     return first.n0
 
 
-def store_key(detector_factory: DetectorFactory) -> str:
-    """Return a hash of everything besides the captures that decides the rows of a store."""
-    parts = {
+def preparation_of(detector_factory: DetectorFactory) -> dict[str, Any]:
+    """Return everything besides the captures that decides the rows of a store."""
+    return {
         "version": PREPARATION_VERSION,
         "template": {"size": TEMPLATE.size, "points": np.asarray(TEMPLATE.points).tolist()},
         "detector": f"{detector_factory.__module__}.{detector_factory.__qualname__}",
         "mediapipe": importlib.metadata.version("mediapipe"),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def store_key(detector_factory: DetectorFactory) -> str:
+    """Return a hash of `preparation_of`."""
+    return hashlib.sha256(json.dumps(preparation_of(detector_factory), sort_keys=True).encode()).hexdigest()
 
 
 def _prepare_one(task: tuple[int, Path], place: Path, detector_factory: DetectorFactory) -> StoredCapture:
     row, path = task
+    said = peek(path)
+    labels = said.labels
+    record = StoredCapture(
+        row, path.name, size_of(path), hash_of(path), asdict(labels), None, None, None, said_sha256=said.sha256
+    )
     try:
-        capture = load_capture(path)
-    except FlashproofError as error:
-        raise _damaged(path, str(error)) from error
-    labels = require_labels(path.name, capture.labels)
-    base: dict[str, Any] = {
-        "row": row,
-        "name": path.name,
-        "size_bytes": size_of(path),
-        "sha256": hash_of(path),
-        "labels": asdict(labels),
-    }
-    try:
+        capture = read_source(path)
         prepared = preprocess(capture, _detector(detector_factory), PreprocessSettings())
-    except UserFailure as error:
-        return StoredCapture(**base, refused=error.to_dict(), response=None, quality=None)
-    live = labels.is_live
-    depth = live_label(capture.depth_mm, prepared.faces[0], prepared.affines[0]) if live else spoof_label()
+    except (InvalidInput, UserFailure) as error:
+        if isinstance(error, InvalidInput) and labels.simulated and not is_recording(path):
+            raise damaged(path, str(error)) from error
+        return replace(record, refused=error.to_dict())
+    depth = live_label(capture.depth_mm, prepared.faces[0], prepared.affines[0]) if labels.is_live else spoof_label()
     _write_row(place / ALIGNED_FILE, row, prepared.aligned_u8)
     _write_row(place / DEPTH_FILE, row, depth.astype(np.float16))
-    quality = {name: float(value) for name, value in asdict(measure_quality(prepared, capture)).items()}
-    response = np.asarray(expected_response(capture.plan), np.float64).tolist()
-    return StoredCapture(**base, refused=None, response=response, quality=quality)
+    measured = replace(
+        record,
+        response=np.asarray(expected_response(capture.plan), np.float64).tolist(),
+        quality={name: float(value) for name, value in asdict(measure_quality(prepared, capture)).items()},
+        frames_sha256=hash_of_frames(prepared.aligned_u8),
+    )
+    _require_finite(measured, depth)
+    return measured
+
+
+def _require_finite(record: StoredCapture, depth: npt.NDArray[np.floating[Any]]) -> None:
+    try:
+        require_finite(record, depth)
+    except ValueError as error:
+        raise damaged(Path(record.name), f"{error}, measured on it") from error
+
+
+def _with_frames_hash(record: StoredCapture, place: Path) -> StoredCapture:
+    """Hash the frames of a capture that was prepared before their hash was kept."""
+    if record.refused is not None or record.frames_sha256 is not None:
+        return record
+    return replace(record, frames_sha256=hash_of_frames(open_array(place / ALIGNED_FILE)[record.row]))
 
 
 @cache
@@ -215,34 +220,16 @@ def _write_row(path: Path, row: int, values: npt.NDArray[Any]) -> None:
     open_array(path, writable=True)[row] = values
 
 
-def _unchanged(record: StoredCapture, paths: Sequence[Path]) -> bool:
-    return record.row < len(paths) and record.size_bytes == size_of(paths[record.row])
-
-
-def size_of(path: Path) -> int:
-    """Return the bytes of a capture, zip or folder."""
-    return sum(part.stat().st_size for part in _files_of(path))
-
-
-def hash_of(path: Path) -> str:
-    """Return the sha256 over the names and bytes of a capture's files."""
-    digest = hashlib.sha256()
-    for part in _files_of(path):
-        digest.update(part.read_bytes())
-    return digest.hexdigest()
-
-
-def _files_of(path: Path) -> list[Path]:
-    return sorted(part for part in path.iterdir() if part.is_file()) if path.is_dir() else [path]
+def _unchanged(record: StoredCapture, paths: Sequence[Path], said: Sequence[Peek]) -> bool:
+    """Whether a capture is as large as when it was prepared, and says the same; hashing every pixel takes minutes."""
+    row = record.row
+    return (
+        row < len(paths)
+        and record.size_bytes == size_of(paths[row])
+        and record.labels == asdict(said[row].labels)
+        and record.said_sha256 in (None, said[row].sha256)
+    )
 
 
 def _hash_of_lines(lines: Any) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _damaged(path: Path, what: str) -> DatasetInvalid:
-    return DatasetInvalid(
-        found=f"{path}: {what}",
-        expected="a whole capture",
-        remedy="make or copy it again, or take it out of the data set",
-    )

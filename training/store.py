@@ -1,9 +1,13 @@
-"""The prepared store beside a data set: every capture aligned once, so that training reads arrays and finds no faces.
+"""What training reads: a record and two arrays per capture, made once, so that training finds no faces.
+
+`PreparedStore` is the reading side, whatever lies beneath: the prepared store beside a data set, here, or the shards
+that carry one to another machine (`training.shards`).
 
     DIR/prepared-<key>/store.json     what the store was made from; written first
                        aligned.npy    (K, N0, 3, 256, 256) uint8, one row per capture in order of name
                        depth.npy      (K, 64, 64) float16, depth labels
                        index.jsonl    one line per finished capture, in order of completion
+                       refused.json   the captures without a row and why; written last
 
 The key names everything that decides the rows, so that another template or preprocessing makes another store. A capture
 counts as done when its line stands in the index; a line that a kill cut short is done again.
@@ -13,8 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,8 +31,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdk_reference.atomic_files import write_json, writing_to
-from sdk_reference.errors import OutputNotWritable
+from sdk_reference.atomic_files import write_atomically, write_json, writing_to
+from sdk_reference.errors import FlashproofError, OutputNotWritable
+from sdk_reference.labels import Labels
+from sdk_reference.quality import Quality
+from training.dataset_folder import read_dataset_record
 from training.depth_labels import LABEL_SIZE
 from training.errors import DatasetInvalid
 
@@ -35,6 +44,7 @@ STORE_FILE = "store.json"
 INDEX_FILE = "index.jsonl"
 ALIGNED_FILE = "aligned.npy"
 DEPTH_FILE = "depth.npy"
+REFUSED_FILE = "refused.json"
 open_memmap: Callable[..., Any] = np.lib.format.open_memmap  # numpy states no types for it
 SPARE_BYTES = 2**28  # room that must remain on the disk for everything else
 
@@ -58,6 +68,10 @@ class StoredCapture:
     """(N, 3) expected flash response of each difference; None when refused."""
     quality: dict[str, float] | None
     """Fields of `sdk_reference.quality.Quality`; None when refused."""
+    frames_sha256: str | None = None
+    """Of the aligned frames: the same photographs have the same, whatever file they came in; None when refused."""
+    said_sha256: str | None = None
+    """Of capture.json or recording.json; None in a store made before this was kept."""
 
     @property
     def species(self) -> str:
@@ -70,8 +84,71 @@ class StoredCapture:
         return str(self.labels["subject"])
 
 
-class AlignedStore:
-    """Read access to a prepared store; arrays are opened when first read, so that it may be sent to a worker."""
+class PreparedStore(ABC):
+    """The captures of one data set, ready to be read by row; it may be sent to a worker."""
+
+    folder: Path
+    records: tuple[StoredCapture, ...]
+    """One per capture, in order of row."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The data set's name."""
+
+    @property
+    @abstractmethod
+    def dataset_record(self) -> dict[str, Any]:
+        """What `dataset.json` says about how the data set was made; empty for recorded data."""
+
+    @property
+    @abstractmethod
+    def n0(self) -> int:
+        """Frames per capture."""
+
+    @abstractmethod
+    def aligned_row(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return the aligned frames of a capture, (N0, 3, 256, 256) uint8 RGB, read-only, not yet in memory."""
+
+    @abstractmethod
+    def depth_row(self, row: int) -> npt.NDArray[np.float16]:
+        """Return the depth label of a capture, (64, 64) float16, 0..1, read-only, not yet in memory."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the names and bytes of all captures; a store and its shards have the same."""
+        lines = "".join(f"{record.sha256} {record.name}\n" for record in self.records)
+        return hashlib.sha256(lines.encode()).hexdigest()
+
+    @property
+    def usable(self) -> tuple[StoredCapture, ...]:
+        """The captures in which one face could be aligned in every frame."""
+        return tuple(record for record in self.records if record.refused is None)
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How many captures were refused, by reason."""
+        return Counter(record.refused["code"] for record in self.records if record.refused is not None)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any capture was simulated: then no rate measured on this data is a real one."""
+        return any(record.labels["simulated"] for record in self.records)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data set's name, hash and size, how much of it is simulated, and what makes that again."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "captures": len(self.records),
+            "simulated_captures": sum(bool(record.labels["simulated"]) for record in self.records),
+            "simulation": self.dataset_record.get("settings"),
+            "simulator_sha256": self.dataset_record.get("simulator_sha256"),
+        }
+
+
+class AlignedStore(PreparedStore):
+    """Read access to the prepared store beside a data set; arrays are opened when first read."""
 
     def __init__(self, folder: Path, records: Sequence[StoredCapture]) -> None:
         self.folder = folder
@@ -91,30 +168,27 @@ class AlignedStore:
         return {"folder": self.folder, "records": self.records}
 
     @property
-    def sha256(self) -> str:
-        """Hash over the names and bytes of all captures."""
-        lines = "".join(f"{record.sha256} {record.name}\n" for record in self.records)
-        return hashlib.sha256(lines.encode()).hexdigest()
+    def name(self) -> str:
+        """Name of the data set's folder."""
+        return self.folder.resolve().parent.name
+
+    @property
+    def dataset_record(self) -> dict[str, Any]:
+        """Content of `dataset.json`, if there is one."""
+        return read_dataset_record(self.folder.resolve().parent) or {}
 
     @property
     def n0(self) -> int:
         """Frames per capture."""
         return int(self.aligned.shape[1])
 
-    @property
-    def usable(self) -> tuple[StoredCapture, ...]:
-        """The captures in which one face could be aligned in every frame."""
-        return tuple(record for record in self.records if record.refused is None)
+    def aligned_row(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return a row of `aligned`."""
+        return self.aligned[row]
 
-    @property
-    def refused(self) -> Counter[str]:
-        """How many captures were refused, by reason."""
-        return Counter(record.refused["code"] for record in self.records if record.refused is not None)
-
-    @property
-    def simulated(self) -> bool:
-        """Whether any capture was simulated: then no rate measured on this data is a real one."""
-        return any(record.labels["simulated"] for record in self.records)
+    def depth_row(self, row: int) -> npt.NDArray[np.float16]:
+        """Return a row of `depth`."""
+        return self.depth[row]
 
 
 def open_array(path: Path, writable: bool = False) -> npt.NDArray[Any]:
@@ -161,19 +235,69 @@ def read_index(path: Path) -> list[StoredCapture]:
     """Return the whole lines of the index; the last one may have been cut short by a kill and is left out."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     try:
-        return [StoredCapture(**json.loads(line)) for line in lines]
-    except (ValueError, TypeError) as error:
+        return [parse_record(line) for line in lines]
+    except ValueError as error:
         raise DatasetInvalid(
             found=f"{path} with a damaged line ({error})",
-            expected="one JSON object per line",
+            expected="one JSON object per line, every number finite",
             remedy=f"delete {path.parent} to have it made again",
         ) from error
 
 
+def parse_record(line: bytes) -> StoredCapture:
+    """Read one line of the index; raises ValueError for anything that is not a whole, finite record."""
+    try:
+        record = StoredCapture(**json.loads(line))
+        Labels(**record.labels)
+        sound = type(record.row) is int and record.row >= 0 and isinstance(record.name, str)
+        if not sound or (record.refused is None) != (record.response is not None and record.quality is not None):
+            raise ValueError("a record that is neither of a capture nor of a refused one")
+        if record.response is not None and record.quality is not None:
+            Quality(**record.quality)
+            require_finite(record)
+        return record
+    except (TypeError, LookupError, FlashproofError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def require_finite(record: StoredCapture, depth: npt.NDArray[np.floating[Any]] | None = None) -> None:
+    """Raise ValueError, naming capture and value, when response, quality or `depth` have NaN or infinite values."""
+    response = np.asarray(record.response, np.float64)
+    if response.ndim != 2 or response.shape[1] != 3 or not np.isfinite(response).all():
+        raise ValueError(f"the response {record.response} of {record.name}")
+    for name, value in (record.quality or {}).items():
+        if not math.isfinite(value):
+            raise ValueError(f"the quality {name} = {value} of {record.name}")
+    if depth is not None and not np.isfinite(depth).all():
+        raise ValueError(f"a depth label with NaN or infinite values of {record.name}")
+
+
+def require_finite_depth(store: PreparedStore) -> None:
+    """Raise `DatasetInvalid` when a stored depth label has NaN or infinite values."""
+    for record in store.usable:
+        try:
+            require_finite(record, store.depth_row(record.row))
+        except ValueError as error:
+            raise DatasetInvalid(
+                found=f"{store.folder} with {error}",
+                expected="finite numbers",
+                remedy=f"delete {store.folder} to have it made again",
+            ) from error
+
+
 def rewrite_index(path: Path, records: Sequence[StoredCapture]) -> None:
-    """Write the index anew with these records only, so that what is appended starts on a fresh line."""
-    with writing_to(path):
-        path.write_bytes(b"".join(index_line(record) for record in records))
+    """Let the index hold these records only, so that what is appended starts on a fresh line.
+
+    An index that does already is not touched: several processes may open one finished store.
+    """
+    content = b"".join(index_line(record) for record in records)
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
+
+
+def hash_of_frames(aligned: npt.NDArray[np.uint8]) -> str:
+    """Return the sha256 of aligned frames' pixels."""
+    return hashlib.sha256(np.ascontiguousarray(aligned).data).hexdigest()
 
 
 def index_line(record: StoredCapture) -> bytes:

@@ -203,8 +203,8 @@ def test_a_folder_that_holds_something_else_is_refused(dataset: Path, tmp_path: 
 
 
 def test_a_missing_class_is_noticed_before_anything_is_written(tmp_path: Path) -> None:
-    for split in ("train", "val"):
-        save_capture(tiny_capture(1, subjects_of(split, 1)[0], "live"), tmp_path / "data" / f"{split}.zip")
+    for seed, split in enumerate(("train", "val")):
+        save_capture(tiny_capture(seed, subjects_of(split, 1)[0], "live"), tmp_path / "data" / f"{split}.zip")
     with pytest.raises(ClassMissing):
         run_training(tmp_path / "run", tmp_path / "data")
     assert not (tmp_path / "run").exists()
