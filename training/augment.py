@@ -40,10 +40,16 @@ class AugmentSettings:
     """Zoom of the crop, up to ± this part."""
     shift_px: float = 4.0
     """Shift of the crop along each axis, up to ± pixels of the aligned 256."""
-    registration_px: float = 0.35
+    registration_px: float = 0.1
     """Standard deviation of a frame's misplacement along each axis in pixels; never beyond twice this."""
-    noise_levels: float = 1.5
+    noise_levels: float = 0.5
     """Standard deviation of the sensor noise in 8-bit levels, drawn per capture from 0 to this."""
+    relit_share: float = 0.75
+    """Share of draws that are photographed anew where a capture's layers are kept (`training.relight`)."""
+    ambient_stops: float = 0.7
+    """Relit captures: the room's light changes by up to ± this many stops."""
+    relit_registration_px: float = 0.12
+    """Relit captures: standard deviation of a frame's misplacement, as registration leaves it (docs/log.md)."""
 
     def __post_init__(self) -> None:
         require_range("flip_share", self.flip_share, 0.0, 1.0)
@@ -54,9 +60,12 @@ class AugmentSettings:
         require_range("shift_px", self.shift_px, 0.0, 64.0)
         require_range("registration_px", self.registration_px, 0.0, 4.0)
         require_range("noise_levels", self.noise_levels, 0.0, 32.0)
+        require_range("relit_share", self.relit_share, 0.0, 1.0)
+        require_range("ambient_stops", self.ambient_stops, 0.0, 4.0)
+        require_range("relit_registration_px", self.relit_registration_px, 0.0, 4.0)
 
 
-NO_AUGMENTATION = AugmentSettings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NO_AUGMENTATION = AugmentSettings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def augment(

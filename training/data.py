@@ -25,6 +25,7 @@ from training.augment import AugmentSettings, augment
 from training.depth_labels import area_average
 from training.losses import LIVE_SPECIES
 from training.network import DOWNSAMPLING, TYPES
+from training.relight import LayerStore, relit
 from training.splits import SPLITS, require_both_classes, require_disjoint, split_of
 from training.store import PreparedStore, StoredCapture
 
@@ -139,6 +140,7 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         self.preprocess = preprocess
         self.augmentation = augmentation
         self.seed = seed
+        self.layers = tuple(LayerStore(store.folder) for store in self.stores)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -147,17 +149,30 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         """Return input (N,3,S,S), depth (S/4,S/4), response (N,3), all float32, live and species (int)."""
         number, position = draw
         example = self.examples[position]
-        aligned, depth = self.arrays(position)
-        if number != NO_AUGMENTATION_DRAW:
-            rng = np.random.default_rng([self.seed, number, position])
-            aligned, depth = augment(aligned, depth, self.augmentation, rng)
+        if number == NO_AUGMENTATION_DRAW:
+            aligned, depth = self.arrays(position)
+            response = np.asarray(example.record.response, np.float32)
+        else:
+            aligned, depth, response = self.augmented(number, position)
         return {
             "input": torch.from_numpy(aligned_to_input(aligned, self.preprocess)),
             "depth": torch.from_numpy(area_average(depth, self.preprocess.input_size // DOWNSAMPLING)),
-            "response": torch.tensor(example.record.response, dtype=torch.float32),
+            "response": torch.from_numpy(response),
             "live": int(example.species_index == LIVE_SPECIES),
             "species": example.species_index,
         }
+
+    def augmented(
+        self, number: int, position: int
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return aligned frames, depth label and expected response of draw `number`: photographed anew, or changed."""
+        record, layers = self.examples[position].record, self.layers[self.examples[position].store]
+        rng = np.random.default_rng([self.seed, number, position])
+        aligned, depth = self.arrays(position)
+        if record.row in layers and rng.random() < self.augmentation.relit_share:
+            anew = relit(layers.layers(record.row), depth, self.augmentation, rng)
+            return anew.aligned, anew.depth, anew.response
+        return *augment(aligned, depth, self.augmentation, rng), np.asarray(record.response, np.float32)
 
     def arrays(self, position: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Return the aligned frames (N0,3,256,256) uint8 and the depth label (64,64) float32 of an example."""

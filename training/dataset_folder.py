@@ -16,6 +16,7 @@ from sdk_reference.recording import is_recording
 from training.errors import DatasetInvalid
 
 DATASET_FORMAT = "flashproof-dataset"
+STAGES_FOLDER = "stages"
 DATASET_VERSION = 2
 DATASET_FILE = "dataset.json"
 CAPTURES_FOLDER = "captures"

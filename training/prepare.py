@@ -21,23 +21,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sdk_reference.align import TEMPLATE
+from sdk_reference.align import TEMPLATE, Affine
 from sdk_reference.atomic_files import writing_to
 from sdk_reference.errors import InvalidInput, UserFailure
+from sdk_reference.labels import Labels
 from sdk_reference.landmarks import FaceMeshDetector, LandmarkDetector
 from sdk_reference.preprocess import PreprocessSettings, preprocess
 from sdk_reference.quality import measure_quality
 from sdk_reference.recording import is_recording
 from sdk_reference.response import expected_response
-from training.dataset_folder import find_captures, read_dataset_record
+from simulator.errors import SimulationError
+from simulator.stage_file import load_stage
+from training.dataset_folder import STAGES_FOLDER, find_captures, read_dataset_record
 from training.depth_labels import live_label, spoof_label
 from training.errors import DatasetInvalid
 from training.leaks import require_no_leaks
 from training.progress import progress_bar
 from training.refusals import show_refusals, write_report
+from training.relight import LayersRecord, add_layers_line, begin_layers, write_layers
 from training.shard_checks import open_shards
 from training.shards import is_sharded
 from training.source import Peek, damaged, hash_of, peek, read_source, size_of
+from training.splits import split_of
 from training.store import (
     ALIGNED_FILE,
     DEPTH_FILE,
@@ -56,7 +61,7 @@ from training.store import (
 )
 from training.workers import Progress, no_progress, run_in_workers
 
-PREPARATION_VERSION = 1  # raise it when the same capture would give another row
+PREPARATION_VERSION = 2  # raise it when the same capture would give another row
 DetectorFactory = Callable[[], LandmarkDetector]
 
 
@@ -113,6 +118,8 @@ def prepare_dataset(
     done = begin_store(place, origin, (len(paths), n0, 3, TEMPLATE.size, TEMPLATE.size))
     records = [_with_frames_hash(record, place) for record in done if _unchanged(record, paths, said)]
     rewrite_index(place / INDEX_FILE, records)
+    if (folder / STAGES_FOLDER).is_dir():
+        begin_layers(place, len(paths), [record.row for record in records])
     store = AlignedStore(place, _complete(place, paths, records, workers, progress, detector_factory))
     require_finite_depth(store)
     write_report(place / REFUSED_FILE, store.records)
@@ -134,7 +141,9 @@ def _complete(
         return records
     with writing_to(place), (place / INDEX_FILE).open("ab") as index:
         work = partial(_prepare_one, place=place, detector_factory=detector_factory)
-        for _, record in run_in_workers(work, tasks, workers):
+        for _, (record, layers) in run_in_workers(work, tasks, workers):
+            if layers is not None:
+                add_layers_line(place, layers)
             index.write(index_line(record))
             index.flush()
             records.append(record)
@@ -162,6 +171,7 @@ def preparation_of(detector_factory: DetectorFactory) -> dict[str, Any]:
         "template": {"size": TEMPLATE.size, "points": np.asarray(TEMPLATE.points).tolist()},
         "detector": f"{detector_factory.__module__}.{detector_factory.__qualname__}",
         "mediapipe": importlib.metadata.version("mediapipe"),
+        "registration": PreprocessSettings().registration,
     }
 
 
@@ -170,7 +180,9 @@ def store_key(detector_factory: DetectorFactory) -> str:
     return hashlib.sha256(json.dumps(preparation_of(detector_factory), sort_keys=True).encode()).hexdigest()
 
 
-def _prepare_one(task: tuple[int, Path], place: Path, detector_factory: DetectorFactory) -> StoredCapture:
+def _prepare_one(
+    task: tuple[int, Path], place: Path, detector_factory: DetectorFactory
+) -> tuple[StoredCapture, LayersRecord | None]:
     row, path = task
     said = peek(path)
     labels = said.labels
@@ -183,7 +195,7 @@ def _prepare_one(task: tuple[int, Path], place: Path, detector_factory: Detector
     except (InvalidInput, UserFailure) as error:
         if isinstance(error, InvalidInput) and labels.simulated and not is_recording(path):
             raise damaged(path, str(error)) from error
-        return replace(record, refused=error.to_dict())
+        return replace(record, refused=error.to_dict()), None
     depth = live_label(capture.depth_mm, prepared.faces[0], prepared.affines[0]) if labels.is_live else spoof_label()
     _write_row(place / ALIGNED_FILE, row, prepared.aligned_u8)
     _write_row(place / DEPTH_FILE, row, depth.astype(np.float16))
@@ -194,7 +206,18 @@ def _prepare_one(task: tuple[int, Path], place: Path, detector_factory: Detector
         frames_sha256=hash_of_frames(prepared.aligned_u8),
     )
     _require_finite(measured, depth)
-    return measured
+    return measured, _align_layers(row, path, place, labels, prepared.affines[int(np.argmin(capture.timestamps_ns))])
+
+
+def _align_layers(row: int, path: Path, place: Path, labels: Labels, affine: Affine) -> LayersRecord | None:
+    """Keep the scene of a training capture, too, if there is one; `affine` is of the first frame in time."""
+    stage = path.parent.parent / STAGES_FOLDER / f"{path.stem}.npz"
+    if labels.subject is None or split_of(labels.subject) != "train" or not stage.is_file():
+        return None
+    try:
+        return write_layers(place, row, load_stage(stage), affine)
+    except SimulationError as error:
+        raise damaged(stage, str(error)) from error
 
 
 def _require_finite(record: StoredCapture, depth: npt.NDArray[np.floating[Any]]) -> None:

@@ -40,6 +40,7 @@ from training.dataset_folder import (
     DATASET_FILE,
     DATASET_FORMAT,
     DATASET_VERSION,
+    STAGES_FOLDER,
     not_a_dataset,
     read_dataset_record,
 )
@@ -63,7 +64,6 @@ CAPTURES_PER_SUBJECT = {
 FEWEST_SUBJECTS = 24
 SUBJECT_IDS = 1_000_000  # six digits in the label
 
-STAGES_FOLDER = "stages"
 MAX_COUNT = 1_000_000  # six digits in the file name
 MAX_SEED = 2**63 - 1
 MIN_SIZE, MAX_SIZE = 128, 1024  # pixels; below 128 the landmarks fail, above 1024 nothing is gained after alignment

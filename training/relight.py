@@ -1,0 +1,226 @@
+"""Relighting: a rendered scene photographed again and again, so that no epoch of training sees the same picture twice.
+
+A simulated data set made with `--layers` keeps its scenes as layers of light. When it is prepared, the layers of every
+training capture are aligned once (by the landmarks found in its first frame, which no motion has moved yet) and kept
+beside the aligned frames. A relit capture then is: another plan of colours, another exposure and white balance that
+drift in their own way, another noise, other errors of registration; the person, the room and the phone stay. Everything
+is drawn once per *capture*; what differs between its frames are those things that do in any capture, from one
+distribution for all species. The paper states no augmentation.
+
+    prepared-<key>/layers.npy     (K, 6, 256, 256) float16: the room's light (RGB), then the screen's (one per primary)
+                   layers.jsonl   one line per row: row, scale of the room's light, phone, screen, sharpness
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from flash_sequencer.plan import FlashPlan, challenge, default_plan
+from sdk_reference.align import TEMPLATE, Affine, compose, resample, scale_of
+from sdk_reference.atomic_files import write_atomically
+from sdk_reference.response import expected_response
+from simulator.light import ScreenLight
+from simulator.phone import ExposureControl, Phone
+from simulator.stage import Stage
+from simulator.stage_file import settings_from_json
+from training.augment import AugmentSettings, draw_crop, place_depth
+from training.errors import DatasetInvalid
+from training.store import reserve_array
+
+LAYERS_FILE, LAYERS_INDEX = "layers.npy", "layers.jsonl"
+PLANES = 6
+LARGEST_STORED = 30_000.0  # half floats end at 65,504
+DEFAULT_PLAN_SHARE = 0.25  # as in `training.synthesis`
+STEP_S = (0.15, 0.35)  # between two photographs of a capture, as in `simulator.capture`
+NONCE_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedLayers:
+    """A scene's light in the alignment template."""
+
+    ambient: npt.NDArray[np.float32]
+    """(256,256,3), cd/m² under the room's light."""
+    screen: npt.NDArray[np.float32]
+    """(256,256,3): radiance per unit radiance of the screen's primaries."""
+    phone: Phone
+    """With the sensor's pixels per pixel of the template for its scale."""
+    light: ScreenLight
+
+
+@dataclass(frozen=True)
+class LayersRecord:
+    """One line of the index."""
+
+    row: int
+    ambient_scale: float
+    """What the stored room light was divided by."""
+    phone: dict[str, Any]
+    screen: dict[str, Any]
+    sensor_px: float
+    """Pixels of the sensor per pixel of the template, in one direction."""
+
+
+def write_layers(place: Path, row: int, stage: Stage, affine: Affine) -> LayersRecord:
+    """Align the layers of a scene into `row` of layers.npy; returns its line for the index.
+
+    `affine` (2,3) maps pixels of the capture's first frame in time to the template.
+    """
+    frame_px = stage.size / stage.view.size  # frame pixels per pixel of the layers
+    to_template = affine.copy()
+    to_template[:, :2] *= frame_px
+    layers = stage.layers
+    ambient, screen = (resample(image, to_template, TEMPLATE.size) for image in (layers.ambient, layers.screen))
+    scale = max(float(ambient.max()) / LARGEST_STORED, 1e-6)
+    planes = np.concatenate([ambient / np.float32(scale), screen], axis=-1).transpose(2, 0, 1)
+    _open(place, writable=True)[row] = planes.astype(np.float16)
+    sensor_px = stage.phone.sensor_scale / scale_of(affine)
+    return LayersRecord(row, scale, asdict(stage.phone), asdict(stage.lighting.screen), sensor_px)
+
+
+def begin_layers(place: Path, count: int, rows: Sequence[int]) -> None:
+    """Make room for the layers of `count` captures, or keep those of `rows`, which are done, and forget the others."""
+    if not (place / LAYERS_FILE).is_file():
+        reserve_array(place / LAYERS_FILE, (count, PLANES, TEMPLATE.size, TEMPLATE.size), np.dtype(np.float16))
+    done = set(rows)
+    content = b"".join(_line(record) for record in read_layers_index(place) if record.row in done)
+    if not (place / LAYERS_INDEX).is_file() or (place / LAYERS_INDEX).read_bytes() != content:
+        write_atomically(place / LAYERS_INDEX, content)
+
+
+def add_layers_line(place: Path, record: LayersRecord) -> None:
+    """Append one capture to the index."""
+    with (place / LAYERS_INDEX).open("ab") as index:
+        index.write(_line(record))
+
+
+def read_layers_index(place: Path) -> list[LayersRecord]:
+    """Return the whole lines of the index, none where there is no index; raises `DatasetInvalid` for a damaged one."""
+    path = place / LAYERS_INDEX
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    try:
+        return [LayersRecord(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise DatasetInvalid(
+            found=f"{path} with a damaged line ({error})",
+            expected="one JSON object per line",
+            remedy=f"delete {place} to have it made again",
+        ) from error
+
+
+def _line(record: LayersRecord) -> bytes:
+    return (json.dumps(asdict(record), allow_nan=False) + "\n").encode()
+
+
+class LayerStore:
+    """Read access to the aligned layers of a prepared data set; may be sent to a worker, and may be empty."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._by_row = {record.row: record for record in read_layers_index(place)}
+
+    def __len__(self) -> int:
+        return len(self._by_row)
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._by_row
+
+    def layers(self, row: int) -> AlignedLayers:
+        """Return the layers of a row that is there."""
+        record = self._by_row[row]
+        planes = np.asarray(_open(self.place)[row], np.float32).transpose(1, 2, 0)
+        phone: Phone = settings_from_json(Phone, record.phone)
+        return AlignedLayers(
+            ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(record.ambient_scale),
+            screen=np.ascontiguousarray(planes[..., 3:]),
+            phone=replace(phone, sensor_scale=max(record.sensor_px, 1.0)),
+            light=settings_from_json(ScreenLight, record.screen),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Relit:
+    """A capture that was never taken."""
+
+    aligned: npt.NDArray[np.uint8]
+    """(N0,3,256,256) RGB, sRGB-coded."""
+    depth: npt.NDArray[np.float32]
+    """(64,64), 0..1."""
+    response: npt.NDArray[np.float32]
+    """(N,3): what the plan calls for."""
+
+
+def relit(
+    layers: AlignedLayers, depth: npt.NDArray[np.float32], settings: AugmentSettings, rng: np.random.Generator
+) -> Relit:
+    """Photograph a scene under a plan, a camera and errors drawn from `rng`; `depth` (64,64) moves with the crop."""
+    plan = draw_plan(rng)
+    phone = Phone.draw(rng, layers.phone.profile, layers.phone.sensor_scale)
+    room = np.float32(np.exp(rng.uniform(-1.0, 1.0) * settings.ambient_stops * np.log(2.0)))
+    scene = replace(layers, ambient=layers.ambient * room, phone=phone)
+    crop = draw_crop(settings, rng, TEMPLATE.size)
+    misplaced = draw_misplacements(settings.relit_registration_px, plan.n0, rng)
+    frames = _photograph(scene, plan, [compose(error, crop) for error in misplaced], rng)
+    return Relit(frames, place_depth(depth, crop, TEMPLATE.size), expected_response(plan))
+
+
+def draw_plan(rng: np.random.Generator) -> FlashPlan:
+    """Draw the default plan or a challenge, as often as simulated data sets do."""
+    return default_plan() if rng.random() < DEFAULT_PLAN_SHARE else challenge(rng.bytes(NONCE_BYTES).hex())
+
+
+def draw_misplacements(size_px: float, n_frames: int, rng: np.random.Generator) -> list[Affine]:
+    """Return an affine map near the identity per frame, pixels of 256: what registration leaves.
+
+    `size_px` is the standard deviation of the shift along each axis; turning, scaling and shearing move a point at half
+    the face's height by as much again.
+    """
+    middle = np.full(2, (TEMPLATE.size - 1) / 2)
+    reach = TEMPLATE.ellipse_semi_axes[1]
+    wildness = np.exp(rng.normal() * 0.5)  # some captures register worse than others, in all their frames
+    found = []
+    for _ in range(n_frames):
+        linear = np.eye(2) + rng.normal(size=(2, 2)) * (wildness * size_px / reach)
+        shift = rng.normal(size=2) * (wildness * size_px)
+        found.append(np.hstack([linear, (middle - linear @ middle + shift)[:, None]]))
+    return found
+
+
+def _photograph(
+    scene: AlignedLayers, plan: FlashPlan, placements: Sequence[Affine], rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """(N0,3,256,256): the frames by rank, photographed in the plan's order of time."""
+    colours = np.asarray(plan.colours_linear(), np.float64)
+    metering = scene.ambient + scene.screen * scene.light.radiance(np.full(3, scene.phone.metering_level))
+    camera = ExposureControl(scene.phone, metering, rng)
+    elapsed_s = rng.uniform(*STEP_S)
+    frames = np.empty((plan.n0, TEMPLATE.size, TEMPLATE.size, 3), np.uint8)
+    for rank in plan.time_order():
+        light = scene.ambient + scene.screen * scene.light.radiance(colours[rank]).astype(np.float32)
+        frames[rank] = camera.photograph(_place(light, placements[rank]), elapsed_s=elapsed_s)
+    return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+
+
+def _place(image: npt.NDArray[np.float32], affine: Affine) -> npt.NDArray[np.float32]:
+    """Move a (256,256,3) picture by a map between pixels counted from the first one's centre."""
+    side = TEMPLATE.size
+    moved = cv2.warpAffine(image, affine, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
+
+
+@lru_cache(maxsize=8)
+def _opened(path: Path, writable: bool) -> npt.NDArray[np.float16]:
+    return np.asanyarray(np.load(path, mmap_mode="r+" if writable else "r"))
+
+
+def _open(place: Path, writable: bool = False) -> npt.NDArray[np.float16]:
+    return _opened(place / LAYERS_FILE, writable)
