@@ -1,0 +1,62 @@
+"""What was new to the model in the test: people, devices and scenes (the paper's intra-type protocol, section 6.1).
+
+The paper keeps attack types and changes the acquisition conditions; people who are in one split only are our addition.
+Which devices and scenes the training had comes from the run's own record. A bundle and an older run have none: then
+the train split of the data given is taken, and the statement is certain only when that is the data of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from training.data import PreparedData
+from training.evaluated_model import Model
+from training.outcomes import Outcome, examples_of
+from training.splits import require_disjoint
+
+PLACES = {"devices": "device", "scenes": "scene"}  # key in JSON → label
+TRAIN = "train"
+
+
+def protocol(model: Model, data: PreparedData, split: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what was seen in training and what was not; raises AssertionError when a test split shares people."""
+    known, source, certain = training_places(model, data)
+    tested = {outcome.record.subject for outcome in outcomes}
+    trained = {example.record.subject for example in examples_of(data, TRAIN)}
+    if split in ("val", "test"):
+        require_disjoint({TRAIN: trained, split: tested})
+    unseen = {key: _unseen(outcomes, label, known[key]) for key, label in PLACES.items()}
+    return {
+        "split": split,
+        "source": source,
+        "certain": certain,
+        **{key: _compared(outcomes, label, known[key]) for key, label in PLACES.items()},
+        "subjects": {"evaluated": len(tested), "overlap": len(tested & trained)},
+        "captures": {
+            "all": len(outcomes),
+            "unseen_device": sum(unseen["devices"]),
+            "unseen_scene": sum(unseen["scenes"]),
+            "unseen_both": sum(a and b for a, b in zip(unseen["devices"], unseen["scenes"], strict=True)),
+        },
+    }
+
+
+def training_places(model: Model, data: PreparedData) -> tuple[dict[str, set[str]], str, bool]:
+    """Return devices and scenes of the training, where that is known from, and whether it is certain."""
+    recorded = model.trained_on.get("splits", {}).get(TRAIN, {})
+    if all(key in recorded for key in PLACES):
+        return {key: set(recorded[key]) for key in PLACES}, "the run's record", True
+    found = {key: set(data.places(TRAIN, label)) for key, label in PLACES.items()}
+    if model.trained_on.get("sha256") == data.sha256:
+        return found, "the train split of the data given, which is the data of the training", True
+    return found, "the train split of the data given, which is not the data of the training", False
+
+
+def _compared(outcomes: Sequence[Outcome], label: str, known: set[str]) -> dict[str, list[str]]:
+    here = {outcome.label(label) for outcome in outcomes}
+    return {"unseen": sorted(here - known), "shared": sorted(here & known), "training": sorted(known)}
+
+
+def _unseen(outcomes: Sequence[Outcome], label: str, known: set[str]) -> list[bool]:
+    return [outcome.label(label) not in known for outcome in outcomes]
