@@ -35,7 +35,7 @@ TICK_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 def new_figure(width: float, height: float, title: str) -> Figure:
     """Return an empty figure of so many inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)
     return figure
 
 
@@ -128,7 +128,7 @@ def breakdown_bars(groups: Sequence[dict[str, Any]], name: str, title: str) -> F
         draw_cells(panels[2], shifted, cells, SPECIES_COLOURS[species], 0.85 * thick, species)
     for axes, heading in zip(panels, ("live faces refused by the gates", "BPCER", "APCER"), strict=True):
         finish_bars(axes, heading)
-    panels[0].set_yticks(places, [f"{group['group']}  ({group['captures']})" for group in groups])
+    panels[0].set_yticks(places, [f"{group['group']}  ({group['captures']})" for group in groups], parse_math=False)
     panels[0].set_ylabel(name)
     panels[0].invert_yaxis()
     if attacks:
@@ -143,7 +143,7 @@ def instrument_bars(instruments: dict[str, dict[str, Any]], title: str) -> Figur
     for place, cell in enumerate(instruments.values()):
         draw_cells(axes, np.array([float(place)]), [cell], SPECIES_COLOURS[cell["species"]], 0.65)
     names = [f"{name}  ({cell['trials']})" for name, cell in instruments.items()]
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.invert_yaxis()
     finish_bars(axes, "APCER: attacks accepted as live")
     return figure
