@@ -137,7 +137,10 @@ def _phone(r: Mapping[str, Any]) -> list[str]:
     refused = r["refusals"]["by_species"]["live"]
     said = [f"The gates ask {spread(refused)} of the live people for another try ({_of(refused)})."]
     if r["screen_off"]:
-        return [*said, f"A phone calls {spread(live['not_live'])} of the live people spoof or retry, as it should."]
+        said.append(f"A phone calls {spread(live['not_live'])} of the live people spoof or retry, as it should.")
+        if r["without_gates"]:
+            said.append(f"The score alone, without gates, rejects {spread(r['without_gates']['bpcer'])} of them.")
+        return said
     return [
         *said,
         f"Gates, flash response and score together: a phone says live to {spread(live['live'])} of the live people.",

@@ -7,6 +7,7 @@ has one colour everywhere. `training.figure_panels` draws the pictures of captur
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,14 +29,16 @@ BINS = np.linspace(0.0, 1.0, 41)
 DPI = 150
 LOWEST_RATE = 1e-3  # a logarithmic axis has no zero
 WIDTH = 10.0  # inches, of a figure as wide as the page
+LETTERS_PER_INCH = 11  # of a title
 FEW_ALPHA = 0.35  # groups too small to prove anything are drawn pale
 TICK_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
-    """Return an empty figure of so many inches."""
+    """Return an empty figure of so many inches; a title too long for it is broken into lines."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, round(width * LETTERS_PER_INCH))]
+    figure.suptitle("\n".join(lines), fontsize=11, parse_math=False)
     return figure
 
 
