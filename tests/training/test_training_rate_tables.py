@@ -143,9 +143,16 @@ def test_devices_and_scenes_that_training_lacked_are_called_unseen() -> None:
         outcome(device="new", scene="office"),
         outcome(device="new", scene="moon"),
     ]
-    found = stated(captures, {"splits": {"train": {"devices": ["old", "older"], "scenes": ["office"]}}})
-    assert found["devices"] == {"unseen": ["new"], "shared": ["old"], "training": ["old", "older"]}
-    assert found["scenes"]["unseen"] == ["moon"] and found["certain"] is True
+    train, val = {"devices": ["old", "older"], "scenes": ["office"]}, {"devices": ["new", "old"], "scenes": ["office"]}
+    found = stated(captures, {"splits": {"train": train, "val": val}})
+    assert found["devices"] == {
+        "unseen": ["new"],
+        "shared": ["old"],
+        "only_in_validation": ["new"],
+        "training": ["old", "older"],
+    }
+    assert (found["scenes"]["unseen"], found["scenes"]["only_in_validation"]) == (["moon"], [])
+    assert found["certain"] is True
     assert found["captures"] == {"all": 3, "unseen_device": 2, "unseen_scene": 1, "unseen_both": 1}
 
 
