@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from flash_sequencer.colour import srgb8_to_linear
 from flash_sequencer.plan import FlashPlan
 from sdk_reference.align import TEMPLATE
 from sdk_reference.differential import differential_rows
@@ -36,13 +37,18 @@ def expected_response(plan: FlashPlan) -> FloatArray:
 
 
 def measured_response(preprocessed: Preprocessed) -> FloatArray:
+    """Return (N,3) float32: `response_of_frames` of a capture's aligned frames."""
+    return response_of_frames(preprocessed.aligned_u8)
+
+
+def response_of_frames(aligned_u8: npt.NDArray[np.uint8]) -> FloatArray:
     """Return (N,3) float32: the mean colour of the face in each difference, linear, in the form of `expected_response`.
 
-    Skin reflects red best, so a white flash answers reddish; rows of a coloured plan keep their direction all the same
-    once the face's own colour is divided out, which is done by the answer to brightest − darkest.
+    `aligned_u8` are aligned frames (N0,3,256,256) uint8 RGB, sRGB-coded, by rank. Skin reflects red best, so a white
+    flash answers reddish; rows of a coloured plan keep their direction all the same once the face's own colour is
+    divided out, which is done by the answer to brightest − darkest.
     """
-    region = TEMPLATE.face_region()
-    faces = preprocessed.linear[:, :, region].mean(axis=2, dtype=np.float64)
+    faces = srgb8_to_linear(aligned_u8[:, :, TEMPLATE.face_region()]).mean(axis=2, dtype=np.float64)
     skin = np.maximum(faces[0] - faces[-1], 0)
     if not skin.min() > 0:
         skin = np.ones(3)  # no light came back in some channel: nothing to divide by

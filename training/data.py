@@ -32,6 +32,7 @@ from training.store import PreparedStore, StoredCapture
 Draw = tuple[int, int]
 """(number of the draw since the training began, or −1 for no augmentation; position in the list of examples)."""
 NO_AUGMENTATION_DRAW = -1
+UNKNOWN = "unknown"  # stands for a label that a capture lacks
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,13 @@ class PreparedData:
             "captures": len(usable),
             "subjects": len({example.record.subject for example in usable}),
             "species": dict(sorted(Counter(example.record.species for example in usable).items())),
+            "devices": self.places(split, "device"),
+            "scenes": self.places(split, "scene"),
         }
+
+    def places(self, split: str, label: str) -> list[str]:
+        """Return the names under a text label of a split, captures beyond a quality limit included, sorted."""
+        return sorted({str(example.record.labels.get(label) or UNKNOWN) for example in self.by_split[split]})
 
 
 def join_stores(stores: Sequence[PreparedStore], limits: QualityLimits) -> PreparedData:

@@ -1,9 +1,10 @@
 """Error rates of a run or a bundle on data sets (paper, section 6.3; ISO/IEC 30107-3).
 
-All rates hold at the threshold that was fixed on the validation split of the training; nothing is chosen here. Captures
-without a usable face, or beyond the quality limits, are counted apart: a phone asks for another capture and decides
-nothing. The rates are the score's alone, as in the paper; `with_response_check` adds the flash-response check that
-`flashproof check` applies as well.
+All rates hold at the threshold that was fixed on the validation split of the training; nothing is chosen here, but for
+`at_bpcer_1_percent`, which says so. Captures without a usable face, or beyond the quality limits, are counted apart: a
+phone asks for another capture and decides nothing; `without_gates` has the rates with them. The rates are the score's
+alone, as in the paper; `with_response_check` adds the flash-response check that `flashproof check` applies as well, and
+`verdicts` counts what a phone says with everything together.
 """
 
 from __future__ import annotations
@@ -11,52 +12,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from sdk_reference.atomic_files import write_json
-from sdk_reference.bundle import load_bundle
-from sdk_reference.errors import N0Mismatch
 from sdk_reference.landmarks import FaceMeshDetector
-from sdk_reference.preprocess import PreprocessSettings
-from sdk_reference.quality import QualityLimits
-from sdk_reference.response import COSINE_LIMIT, MAX_DISAGREEING_FRAMES
-from sdk_reference.runtime import open_backend
-from training import metrics
+from training import metrics, rate_tables
 from training.augment import NO_AUGMENTATION
-from training.checkpoint import RUN_FILE, SETTINGS_FILE, load_run
+from training.breakdown import breakdowns
 from training.data import CaptureDataset, PreparedData, join_stores
+from training.dataset_folder import read_dataset_record
 from training.errors import require_choice
+from training.evaluated_model import Model, open_model, require_n0
+from training.evaluation_goals import evaluation_goals
 from training.machine import Machine, torch_threads
 from training.metrics import ErrorRates, Rate
+from training.outcomes import ALL, Outcome, examples_of, outcomes_of, records_without_face
 from training.prepare import DetectorFactory, prepare_all
 from training.progress import progress_bar
-from training.scoring import Scored, Scorer, backend_scorer, network_scorer, score_dataset, score_positions
+from training.protocol import protocol
+from training.rate_tables import BOOTSTRAP_SEED
+from training.response_report import response_report
+from training.scoring import Scored, score_dataset
 from training.splits import SPLITS, require_both_classes
 
-ALL = "all"
-BOOTSTRAP_SEED = 0  # the same scores give the same intervals
 MIN_THRESHOLD, MAX_THRESHOLD = 1e-6, 1.0  # what a manifest accepts
-PANELS_PER_SPECIES = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """What evaluation needs to know of a run or a bundle."""
-
-    kind: str
-    """`run` or `bundle`."""
-    name: str
-    scorer: Scorer
-    n0: int
-    preprocess: PreprocessSettings
-    limits: QualityLimits
-    threshold: float
-    cosine_limit: float = COSINE_LIMIT
-    max_disagreeing: int = MAX_DISAGREEING_FRAMES
+INTERVALS = (
+    "95 %. EER, HTER and shares of wrong plans caught: bootstrap over people with all their captures. Shares of "
+    "captures: Clopper-Pearson, which takes captures as independent and is too narrow where people are few."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,24 +54,68 @@ class EvaluationResult:
     split: str
     data: PreparedData
     dataset: CaptureDataset
-    """The captures that were scored."""
+    """The captures with an aligned face, those beyond a quality limit included."""
     scored: Scored
-    rates: ErrorRates
-    with_response_check: dict[str, Any]
-    """`apcer` per species, `apcer_max` and `bpcer` of the score and the flash-response check together."""
-    refused_reasons: dict[str, int]
+    """What the model said of them."""
+    outcomes: tuple[Outcome, ...]
+    """What became of every capture of the split; first those of `scored`, in its order."""
+    rates: ErrorRates | None
+    """Of the captures that a phone would judge; None when they lack live faces or attacks."""
+
+    @property
+    def judged(self) -> Scored:
+        """The part of `scored` that a phone would judge."""
+        return self.scored.chosen(self.scored.accepted)
+
+    @property
+    def screen_off(self) -> bool:
+        """Whether all data was simulated with a screen that shows nothing."""
+        records = [read_dataset_record(store.folder.resolve().parent) or {} for store in self.data.stores]
+        return all((record.get("settings") or {}).get("screen_off") is True for record in records)
+
+    @cached_property
+    def details(self) -> dict[str, Any]:
+        """Everything beside the headline rates, as JSON values."""
+        threshold, outcomes = self.model.threshold, self.outcomes
+        ungated = rate_tables.rates_without_gates(outcomes, threshold)
+        at_bpcer = rate_tables.at_bpcer(outcomes)
+        cosine_limit, rows = self.model.cosine_limit, self.model.max_disagreeing
+        return {
+            "intervals": INTERVALS,
+            "protocol": protocol(self.model, self.data, self.split, outcomes),
+            "goals": [asdict(goal) for goal in evaluation_goals(self.rates, at_bpcer, outcomes, self.screen_off)],
+            "apcer_by_instrument": rate_tables.instruments(outcomes),
+            "refusals": rate_tables.refusals(outcomes),
+            "without_gates": None if ungated is None else ungated.to_dict(),
+            "at_bpcer_1_percent": at_bpcer,
+            "verdicts": rate_tables.verdicts(outcomes),
+            "breakdowns": breakdowns(outcomes),
+            "flash_response": response_report(self.scored, outcomes, self.model.n0, cosine_limit, rows),
+        }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints; DESIGN's keys, and where the numbers come from."""
+        """Return what `--json` prints; DESIGN's keys, where the numbers come from, and the details."""
         return {
-            **self.rates.to_dict(),
+            **rate_tables.rates_dict(self.rates, self.outcomes, self.model.threshold),
             "refused_reasons": self.refused_reasons,
             "with_response_check": self.with_response_check,
             "simulated": self.data.simulated,
+            "screen_off": self.screen_off,
             "split": self.split,
             "model": {"kind": self.model.kind, "name": self.model.name},
             "data_sha256": self.data.sha256,
+            **self.details,
         }
+
+    @property
+    def refused_reasons(self) -> dict[str, int]:
+        """How many captures nobody should judge, by the first reason."""
+        return dict(sorted(Counter(outcome.refusal for outcome in self.outcomes if outcome.refusal).items()))
+
+    @property
+    def with_response_check(self) -> dict[str, Any] | None:
+        """`apcer` per species, `apcer_max` and `bpcer` of score and flash-response check together."""
+        return None if self.rates is None else response_checked_rates(self.judged, self.model)
 
 
 def evaluate(
@@ -106,60 +137,16 @@ def evaluate(
     stores = prepare_all(folders, machine.workers, machine.quiet, detector_factory)
     require_n0(stores[0].n0, model)
     data = join_stores(stores, model.limits)
-    examples = [example for name in SPLITS if split in (name, ALL) for example in data.usable(name)]
-    require_both_classes(split, [example.record.species for example in examples])
+    examples = examples_of(data, split)
+    records = [*(example.record for example in examples), *records_without_face(data, split)]
+    require_both_classes(split, [record.species for record in records])
     dataset = CaptureDataset(data.stores, examples, model.preprocess, NO_AUGMENTATION, seed=0)
     with torch_threads(machine.threads), progress_bar("Scoring", machine.quiet) as progress:
         scored = score_dataset(model.scorer, dataset, progress, model.cosine_limit)
-    return _result(model, split, data, dataset, scored)
-
-
-def open_model(path: Path, artifact: str | None = None, threads: int = 1) -> Model:
-    """Open a run folder, or else a bundle."""
-    if (path / RUN_FILE).is_file() or (path / SETTINGS_FILE).is_file():
-        run = load_run(path)
-        scorer = network_scorer(run.network)
-        n0 = run.settings.n0
-        return Model("run", path.resolve().name, scorer, n0, run.preprocess, run.limits, run.threshold)
-    bundle = load_bundle(path)
-    manifest = bundle.manifest
-    return Model(
-        kind="bundle",
-        name=bundle.identity,
-        scorer=backend_scorer(open_backend(bundle, artifact, threads)),
-        n0=manifest.n0,
-        preprocess=manifest.preprocess,
-        limits=manifest.quality_limits,
-        threshold=manifest.artifact(artifact).operating_point.threshold,
-        cosine_limit=manifest.response_rule.cosine_limit,
-        max_disagreeing=manifest.response_rule.max_disagreeing_rows,
+    outcomes = outcomes_of(data, split, scored, model)
+    return EvaluationResult(
+        model, split, data, dataset, scored, outcomes, rate_tables.rates_of(outcomes, model.threshold)
     )
-
-
-def require_n0(n0: int, model: Model) -> None:
-    """Raise `N0Mismatch` unless the data has as many frames per capture as the model takes."""
-    if n0 != model.n0:
-        raise N0Mismatch(
-            found=f"captures of {n0} frames",
-            expected=f"{model.n0}, the number that {model.name} was trained for",
-            remedy="evaluate on captures of a plan with that many colours",
-        )
-
-
-def _result(model: Model, split: str, data: PreparedData, dataset: CaptureDataset, scored: Scored) -> EvaluationResult:
-    refused, reasons = refused_captures(data, split)
-    scores = np.concatenate([scored.scores, np.zeros(len(refused))])  # the scores of refused ones are not looked at
-    is_refused = np.arange(len(scores)) >= len(scored.scores)
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    rates = metrics.error_rates(scores, [*scored.species, *refused], model.threshold, rng, is_refused)
-    checked = response_checked_rates(scored, model)
-    return EvaluationResult(model, split, data, dataset, scored, rates, checked, dict(sorted(reasons.items())))
-
-
-def refused_captures(data: PreparedData, split: str) -> tuple[list[str], Counter[str]]:
-    """Return the species of each capture of a split that no phone would judge, and how many there are by reason."""
-    refused = [(species, code) for name, species, code in data.refused_captures() if split in (name, ALL)]
-    return [species for species, _ in refused], Counter(code for _, code in refused)
 
 
 def response_checked_rates(scored: Scored, model: Model) -> dict[str, Any]:
@@ -182,7 +169,8 @@ def operating_point(scored: Scored, simulated: bool) -> dict[str, Any]:
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     threshold = metrics.eer(scored.scores, scored.live).threshold
     threshold = float(np.clip(threshold, MIN_THRESHOLD, MAX_THRESHOLD))
-    rates = metrics.error_rates(scored.scores, scored.species, threshold, rng)
+    subjects = scored.subjects if scored.examples else None
+    rates = metrics.error_rates(scored.scores, scored.species, threshold, rng, subjects=subjects)
     attacks = scored.scores[~scored.live]
     named = {
         "eer": rates.eer,
@@ -206,58 +194,39 @@ def table(result: EvaluationResult) -> Table:
     """Return the rates as a table for people; simulated rates say so, each of them."""
     rates, origin = result.rates, "simulated" if result.data.simulated else "real"
     drawn = Table(
-        title=f"{result.model.kind} {result.model.name}, {result.split} split, threshold {rates.threshold:.4f}"
+        title=f"{result.model.kind} {result.model.name}, {result.split} split, threshold {result.model.threshold:.4f}"
     )
     for column, justify in (("rate", "left"), ("%", "right"), ("95 % interval", "right"), ("captures", "right")):
         drawn.add_column(column, justify=justify)  # type: ignore[arg-type]
     drawn.add_column("data")
-    counts = rates.counts
-    total, n_live = sum(counts.values()), counts.get("live", 0)
-    for name, rate, count in (
-        ("EER", rates.eer, total),
-        ("HTER", rates.hter, total),
-        *((f"APCER {species}", rate, counts[species]) for species, rate in rates.apcer.items()),
-        ("APCER, worst", rates.apcer_max, total - n_live),
-        ("BPCER", rates.bpcer, n_live),
-    ):
+    for name, rate, count in [*(() if rates is None else _rate_rows(rates)), _not_live_row(result)]:
         drawn.add_row(name, *_percent(rate), str(count), origin)
     reasons = ", ".join(f"{number} {code}" for code, number in result.refused_reasons.items())
-    drawn.caption = f"refused and in no rate: {sum(rates.refused.values())}" + (f" ({reasons})" if reasons else "")
+    refused = sum(result.refused_reasons.values())
+    drawn.caption = f"refused and in no error rate: {refused}" + (f" ({reasons})" if reasons else "")
     return drawn
+
+
+def _rate_rows(rates: ErrorRates) -> list[tuple[str, Rate, int]]:
+    total, n_live = sum(rates.counts.values()), rates.counts.get("live", 0)
+    return [
+        ("EER", rates.eer, total),
+        ("HTER", rates.hter, total),
+        *((f"APCER {species}", rate, rates.counts[species]) for species, rate in rates.apcer.items()),
+        ("APCER, worst", rates.apcer_max, total - n_live),
+        ("BPCER", rates.bpcer, n_live),
+    ]
+
+
+def _not_live_row(result: EvaluationResult) -> tuple[str, Rate, int]:
+    found = result.details["verdicts"]["live"]["not_live"]
+    return "live people not called live", rate_in(found), found["trials"]
+
+
+def rate_in(values: dict[str, Any]) -> Rate:
+    """Return the rate in a JSON object that may hold more."""
+    return Rate(values["value"], values["low"], values["high"])
 
 
 def _percent(rate: Rate) -> tuple[str, str]:
     return f"{rate.value:.2%}", f"{rate.low:.2%} – {rate.high:.2%}"
-
-
-def write_report(result: EvaluationResult, folder: Path) -> None:
-    """Write evaluation.json and three pictures into `folder`."""
-    from training import figures
-
-    origin = "simulated data" if result.data.simulated else "real data"
-    title = f"{result.model.name}, {result.split} split, {origin}"
-    scored, threshold = result.scored, result.rates.threshold
-    species = list(scored.species)
-    write_json(folder / "evaluation.json", result.to_dict())
-    histogram = figures.score_histogram(scored.scores, species, threshold, title)
-    figures.save_figure(histogram, folder / "scores.png")
-    tradeoff = figures.detection_error_tradeoff(scored.scores, species, threshold, title)
-    figures.save_figure(tradeoff, folder / "det.png")
-    figures.save_figure(figures.depth_panels(depth_panels(result), title), folder / "depth.png")
-
-
-def depth_panels(result: EvaluationResult) -> list[dict[str, Any]]:
-    """Return the first captures of each species as `figures.depth_panels` wants them."""
-    species = np.asarray(result.scored.species)
-    panels = []
-    for name in sorted(set(species.tolist())):
-        positions = [int(position) for position in np.flatnonzero(species == name)[:PANELS_PER_SPECIES]]
-        for position, outputs in zip(
-            positions, score_positions(result.model.scorer, result.dataset, positions), strict=True
-        ):
-            aligned, label = result.dataset.arrays(position)
-            caption = f"{name} {outputs.score:.2f}"
-            panels.append(
-                {"frame": aligned[0].transpose(1, 2, 0), "label": label, "depth": outputs.depth, "caption": caption}
-            )
-    return panels

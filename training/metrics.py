@@ -4,9 +4,10 @@ A score is the probability of live; a capture is accepted when its score is at l
 attacks accepted, FRR the share of live faces rejected, EER their common value where both curves cross, HTER their mean
 at a threshold fixed beforehand. The paper adds that HTER is smallest where FAR = FRR; that does not hold in general.
 
-Shares of captures get exact Clopper-Pearson intervals. EER and HTER get a bootstrap that resamples live faces and
-attacks apart. Captures of one person are not independent, and both intervals ignore that: they are too narrow when the
-test split has few people. A capture that the quality gate refused has no score; it is counted apart, never as an error.
+Captures of one person are not independent. EER and HTER get a bootstrap that resamples people with all their captures
+(`training.clustered`) wherever it is told who they are; without that, one that resamples live faces and attacks apart.
+Shares of captures get exact Clopper-Pearson intervals, which take captures as independent: with few people they are too
+narrow. A capture that the quality gate refused is counted apart, never as an error.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from training import clustered
 from training.errors import ClassMissing
 
 LIVE = "live"
@@ -89,11 +91,13 @@ def error_rates(
     threshold: float,
     rng: np.random.Generator,
     refused: ArrayLike | None = None,
+    subjects: Sequence[str] | None = None,
 ) -> ErrorRates:
     """All rates of one set at a threshold fixed beforehand.
 
     `scores` n values in 0..1, `species` n names ("live" or the attack), `refused` n booleans (default: none); the
-    scores of refused captures are not looked at. Raises ClassMissing without a scored live face or attack.
+    scores of refused captures are not looked at. `subjects` n names of people, whom the bootstrap then resamples.
+    Raises ClassMissing without a scored live face or attack.
     """
     names = np.asarray(species, dtype=str)
     gone = np.zeros(len(names), bool) if refused is None else np.asarray(refused, bool)
@@ -104,10 +108,11 @@ def error_rates(
         )
     kept, kept_names = values[~gone], names[~gone]
     live = kept_names == LIVE
+    people = None if subjects is None else np.asarray(subjects, dtype=str)[~gone]
     per_species = apcer(kept, kept_names, threshold)
     return ErrorRates(
-        eer=eer_rate(kept, live, rng),
-        hter=hter(kept, live, threshold, rng),
+        eer=eer_rate(kept, live, rng, subjects=people),
+        hter=hter(kept, live, threshold, rng, subjects=people),
         threshold=float(threshold),
         apcer=per_species,
         apcer_max=apcer_max(per_species),
@@ -122,27 +127,71 @@ def eer(scores: ArrayLike, live: ArrayLike) -> EqualError:
     return _crossing(*_split(scores, live))
 
 
-def eer_rate(scores: ArrayLike, live: ArrayLike, rng: np.random.Generator, rounds: int = BOOTSTRAP_ROUNDS) -> Rate:
-    """The same with its bootstrap interval; `rounds` resamplings, each of live faces and of attacks apart."""
+def eer_rate(
+    scores: ArrayLike,
+    live: ArrayLike,
+    rng: np.random.Generator,
+    rounds: int = BOOTSTRAP_ROUNDS,
+    subjects: ArrayLike | None = None,
+) -> Rate:
+    """The same with its bootstrap interval, of `rounds` resamplings."""
     genuine, attacks = _split(scores, live)
     point = _crossing(genuine, attacks)
-    draws = [
-        _crossing(rng.choice(genuine, genuine.size), rng.choice(attacks, attacks.size)).value for _ in range(rounds)
-    ]
-    return _bootstrap_rate(point.value, np.array(draws), genuine, attacks, point.threshold)
+    if subjects is not None and several(subjects):
+        values, labels = np.asarray(scores, np.float64), np.asarray(live, bool)
+        draws = clustered.eer_draws(values, labels, subjects, rng, rounds)
+    else:
+        pairs = ((rng.choice(genuine, genuine.size), rng.choice(attacks, attacks.size)) for _ in range(rounds))
+        draws = np.array([_crossing(*pair).value for pair in pairs])
+    return _bootstrap_rate(point.value, draws, genuine, attacks, point.threshold)
 
 
 def hter(
-    scores: ArrayLike, live: ArrayLike, threshold: float, rng: np.random.Generator, rounds: int = BOOTSTRAP_ROUNDS
+    scores: ArrayLike,
+    live: ArrayLike,
+    threshold: float,
+    rng: np.random.Generator,
+    rounds: int = BOOTSTRAP_ROUNDS,
+    subjects: ArrayLike | None = None,
 ) -> Rate:
     """(FAR + FRR)/2 at a threshold fixed beforehand."""
     genuine, attacks = _split(scores, live)
     frr, far = float(np.mean(genuine < threshold)), float(np.mean(attacks >= threshold))
-    # Resampling yes/no outcomes with replacement is a binomial draw.
-    draws = (
-        rng.binomial(genuine.size, frr, rounds) / genuine.size + rng.binomial(attacks.size, far, rounds) / attacks.size
-    ) / 2
+    if subjects is not None and several(subjects):
+        labels = np.asarray(live, bool)
+        wrong = (np.asarray(scores, np.float64) >= threshold) != labels
+        draws = clustered.half_total_draws(wrong, labels, subjects, rng, rounds)
+    else:  # resampling yes/no outcomes with replacement is a binomial draw
+        refused = rng.binomial(genuine.size, frr, rounds) / genuine.size
+        draws = (refused + rng.binomial(attacks.size, far, rounds) / attacks.size) / 2
     return _bootstrap_rate((frr + far) / 2, draws, genuine, attacks, threshold)
+
+
+def several(subjects: ArrayLike) -> bool:
+    """Whether there are two people or more: of one, resampling people says nothing, and captures are resampled."""
+    return len(np.unique(np.asarray(subjects))) > 1
+
+
+def mean_rate(values: ArrayLike, subjects: ArrayLike, rng: np.random.Generator, rounds: int = BOOTSTRAP_ROUNDS) -> Rate:
+    """The mean of n values in 0..1, one per capture, with the interval of a bootstrap over people.
+
+    Where all values are 0 or all are 1, no resampling knows better: the exact bound for n captures stands in.
+    """
+    found = np.asarray(values, np.float64)
+    people = np.asarray(subjects) if several(subjects) else np.arange(found.size)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(clustered.mean_draws(found, people, rng, rounds), [tail, 1 - tail])
+    value = float(found.mean())
+    if value in (0.0, 1.0):
+        exact = share(round(value * found.size), found.size)
+        low, high = exact.low, exact.high
+    return Rate(value, float(min(low, value)), float(max(high, value)))
+
+
+def threshold_at_bpcer(scores: ArrayLike, live: ArrayLike, limit: float) -> float:
+    """The highest threshold that rejects at most the share `limit` of the live faces."""
+    genuine, _ = _split(scores, live)
+    return float(np.sort(genuine)[min(int(limit * genuine.size + 1e-9), genuine.size - 1)])
 
 
 def apcer(scores: ArrayLike, species: Sequence[str] | NDArray[np.str_], threshold: float) -> dict[str, Rate]:

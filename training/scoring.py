@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from sdk_reference.response import COSINE_LIMIT, disagreements
+from sdk_reference.response import COSINE_LIMIT, disagreements, response_of_frames
 from sdk_reference.runtime import Backend, ModelOutputs
 from training.data import NO_AUGMENTATION_DRAW, CaptureDataset, Example, species_of
 from training.network import ATRFAS
@@ -33,6 +34,32 @@ class Scored:
     """(n,) probability of live."""
     disagreeing: npt.NDArray[np.int64]
     """(n,) differences in which the flash response contradicts the plan."""
+    outputs: tuple[ModelOutputs, ...] = ()
+    """(n) everything that the model said."""
+    measured: tuple[npt.NDArray[np.float32], ...] = ()
+    """(n) of (N,3): the flash response measured on the frames, without a model."""
+
+    @cached_property
+    def accepted(self) -> npt.NDArray[np.bool_]:
+        """(n,) whether each capture keeps the quality limits."""
+        return np.array([not example.failures for example in self.examples], bool)
+
+    @property
+    def subjects(self) -> list[str]:
+        """Who is in each capture."""
+        return [example.record.subject for example in self.examples]
+
+    def chosen(self, which: npt.NDArray[np.bool_]) -> Scored:
+        """Return the part of the captures for which `which` (n,) is true."""
+        at = np.flatnonzero(which).tolist()
+        return Scored(
+            tuple(self.examples[k] for k in at),
+            tuple(self.species[k] for k in at),
+            self.scores[which],
+            self.disagreeing[which],
+            tuple(self.outputs[k] for k in at),
+            tuple(self.measured[k] for k in at),
+        )
 
     @property
     def live(self) -> npt.NDArray[np.bool_]:
@@ -65,18 +92,22 @@ def score_dataset(
     scorer: Scorer, dataset: CaptureDataset, progress: Progress = no_progress, cosine_limit: float = COSINE_LIMIT
 ) -> Scored:
     """Score every example of a data set, in order."""
-    scores, disagreeing = [], []
+    outputs: list[ModelOutputs] = []
+    disagreeing, measured = [], []
     for positions in _batches(len(dataset)):
-        for position, outputs in zip(positions, score_positions(scorer, dataset, positions), strict=True):
-            scores.append(outputs.score)
+        for position, found in zip(positions, score_positions(scorer, dataset, positions), strict=True):
+            outputs.append(found)
             expected = np.asarray(dataset.examples[position].record.response, np.float32)
-            disagreeing.append(int(disagreements(outputs.flash_response, expected, cosine_limit).sum()))
-        progress(len(scores), len(dataset))
+            disagreeing.append(int(disagreements(found.flash_response, expected, cosine_limit).sum()))
+            measured.append(response_of_frames(dataset.arrays(position)[0]))
+        progress(len(outputs), len(dataset))
     return Scored(
         dataset.examples,
         tuple(species_of(dataset)),
-        np.array(scores, np.float64),
+        np.array([found.score for found in outputs], np.float64),
         np.array(disagreeing, np.int64),
+        tuple(outputs),
+        tuple(measured),
     )
 
 

@@ -18,14 +18,15 @@ def evaluate(
     json_output: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write one JSON object to FILE; - is standard output.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Folder for figures and a JSON file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for report.html, its figures and a JSON file.")] = None,
 ) -> None:
     """Measure the error rates at the threshold that was fixed on the validation split, with 95 % intervals."""
     import json
 
     from sdk_reference.atomic_files import write_json
     from training.evaluate import evaluate as run_evaluation
-    from training.evaluate import table, write_report
+    from training.evaluate import table
+    from training.evaluation_report import write_report
     from training.machine import Machine
     from training.workers import default_workers
 
