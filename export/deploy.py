@@ -50,9 +50,15 @@ class DeployNetwork(nn.Module):
     def forward(self, differential: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         net = self.network
         features = net.stem(differential)
-        type_logits = net.type_gate(differential)
-        frame_depth = _expectation(net.frame_depth_logits(features, type_logits), self.depth_values)
-        depth = self._fuse(self._attention(differential), frame_depth)
+        attention = self._attention(differential)
+        if net.joint_stem is None:
+            type_logits = net.type_gate(differential)
+            depth = self._fuse(attention, _expectation(net.depth_logits(features, type_logits), self.depth_values))
+        else:
+            stacked = differential.reshape(1, -1, *differential.shape[2:])
+            fused = (features * attention.permute(2, 0, 1).unsqueeze(1)).sum(dim=0, keepdim=True)
+            type_logits = net.type_gate(stacked)
+            depth = _expectation(net.depth_logits(fused, type_logits, net.joint_stem(stacked)), self.depth_values)
         score_logits = net.classification_head(depth.unsqueeze(0))
         return (
             torch.softmax(score_logits, dim=-1)[:, LIVE],

@@ -99,15 +99,69 @@ class PositionEmbedding(nn.Module):
         return features + self.embedding.to(features.dtype)  # autocast would widen the sum
 
 
-class ResUNet(nn.Module):
-    """Input convolution, encoder, decoder with skips, output convolution: F×inputs×h×w → F×bins×h×w logits.
+class Encoder(nn.Module):
+    """A ResUNet's way down: F×inputs×h×w → the output of every level, largest map first.
 
-    The encoder has one block per entry of `encoder_widths`, with 2×2 max-pooling between them. Each decoder block
-    first doubles its input by nearest-neighbour upsampling and joins the encoder's output of that size: by channels
-    (`skip` "concatenate", the paper's preset) or by sum ("add", where both widths are equal; half the arithmetic).
-    The first decoder block takes no skip: with one, three experts would exceed the size the authors report by almost
-    half. The input convolution is 1×1 for the same reason (3×3 would add 5 GMAC).
+    One block per entry of `widths`, with 2×2 max-pooling between them. The input convolution is 1×1: 3×3 would add
+    5 GMAC to the paper's preset, which then exceeds the size that the authors report.
     """
+
+    def __init__(self, inputs: int, input_width: int, widths: Sequence[int], *, block: str) -> None:
+        super().__init__()
+        self.input = conv_norm(inputs, input_width, kernel=1)
+        self.blocks = nn.ModuleList(BLOCKS[block](a, b) for a, b in pairwise([input_width, *widths]))
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        x = self.input(features)
+        outputs: list[Tensor] = []
+        for block in self.blocks:
+            x = block(F.max_pool2d(x, 2) if outputs else x)
+            outputs.append(x)
+        return outputs
+
+
+class Decoder(nn.Module):
+    """A ResUNet's way up: the outputs of an `Encoder` of `encoder_widths` → F×bins×h×w logits.
+
+    Each block first doubles its input by nearest-neighbour upsampling and joins the encoder's output of that size: by
+    channels (`skip` "concatenate", the paper's preset) or by sum ("add", where both widths are equal; half the
+    arithmetic). The first block takes no skip: with one, three experts would exceed the size the authors report by
+    almost half.
+    """
+
+    def __init__(
+        self,
+        encoder_widths: Sequence[int],
+        widths: Sequence[int],
+        bins: int,
+        *,
+        block: str,
+        skip: str,
+        output_kernel: int,
+    ) -> None:
+        super().__init__()
+        self.concatenates = skip == "concatenate"
+        skip_widths = [0, *(width * self.concatenates for width in reversed(encoder_widths[:-2]))]
+        below = [encoder_widths[-1], *widths]
+        self.blocks = nn.ModuleList(
+            BLOCKS[block](a + b, out) for a, b, out in zip(below, skip_widths, widths, strict=False)
+        )
+        self.output = nn.Conv2d(widths[-1], bins, output_kernel, padding=output_kernel // 2)
+
+    def forward(self, encoded: Sequence[Tensor]) -> Tensor:
+        *skips, _, x = encoded  # the deepest skip, before the last, is taken by no block
+        for index, block in enumerate(self.blocks):
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = block(self._join(x, skips[-index]) if index else x)
+        logits: Tensor = self.output(x)
+        return logits
+
+    def _join(self, x: Tensor, skip: Tensor) -> Tensor:
+        return torch.cat([x, skip], dim=1) if self.concatenates else x + skip
+
+
+class ResUNet(nn.Module):
+    """Encoder, decoder with skips, output convolution: F×inputs×h×w → F×bins×h×w logits (sections 1.3 and 1.4)."""
 
     def __init__(
         self,
@@ -122,53 +176,87 @@ class ResUNet(nn.Module):
         output_kernel: int,
     ) -> None:
         super().__init__()
-        make_block = BLOCKS[block]
-        self.concatenates = skip == "concatenate"
-        self.input = conv_norm(inputs, input_width, kernel=1)
-        widths = [input_width, *encoder_widths]
-        self.encoder = nn.ModuleList(make_block(a, b) for a, b in pairwise(widths))
-        skip_widths = [0, *(width * self.concatenates for width in reversed(encoder_widths[:-2]))]
-        widths = [encoder_widths[-1], *decoder_widths]
-        self.decoder = nn.ModuleList(
-            make_block(below + skip, out) for below, skip, out in zip(widths, skip_widths, decoder_widths, strict=False)
+        self.encoder = Encoder(inputs, input_width, encoder_widths, block=block)
+        self.decoder = Decoder(
+            encoder_widths, decoder_widths, bins, block=block, skip=skip, output_kernel=output_kernel
         )
-        self.output = nn.Conv2d(decoder_widths[-1], bins, output_kernel, padding=output_kernel // 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.output(self._decode(self._encode(self.input(features))))
+        logits: Tensor = self.decoder(self.encoder(features))
         return logits
 
-    def _encode(self, x: Tensor) -> list[Tensor]:
-        """The output of every encoder block, largest map first."""
-        outputs: list[Tensor] = []
-        for block in self.encoder:
-            x = block(F.max_pool2d(x, 2) if outputs else x)
-            outputs.append(x)
-        return outputs
 
-    def _decode(self, encoded: list[Tensor]) -> Tensor:
-        x = encoded.pop()
-        encoded.pop()  # the deepest skip, which no block takes
-        for index, block in enumerate(self.decoder):
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = block(self._join(x, encoded.pop()) if index else x)
-        return x
+class Experts(nn.Module):
+    """The M experts: F×inputs×h×w → M maps of F×K×h×w logits (section 1.4).
 
-    def _join(self, x: Tensor, skip: Tensor) -> Tensor:
-        return torch.cat([x, skip], dim=1) if self.concatenates else x + skip
+    As in the paper each expert is a ResUNet of its own. `shared_encoder` lets them share the way down, which sees the
+    same input for all of them, and keep a way up each.
+    """
+
+    def __init__(
+        self,
+        experts: int,
+        inputs: int,
+        input_width: int,
+        encoder_widths: Sequence[int],
+        decoder_widths: Sequence[int],
+        bins: int,
+        *,
+        block: str,
+        skip: str,
+        output_kernel: int,
+        shared_encoder: bool,
+    ) -> None:
+        super().__init__()
+        encoders = 1 if shared_encoder else experts
+        self.encoders = nn.ModuleList(
+            Encoder(inputs, input_width, encoder_widths, block=block) for _ in range(encoders)
+        )
+        self.decoders = nn.ModuleList(
+            Decoder(encoder_widths, decoder_widths, bins, block=block, skip=skip, output_kernel=output_kernel)
+            for _ in range(experts)
+        )
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        encoded = [encoder(features) for encoder in self.encoders]
+        return [decoder(encoded[min(k, len(encoded) - 1)]) for k, decoder in enumerate(self.decoders)]
+
+
+class JointStem(nn.Module):
+    """All N differences of a capture at once, before anything is pooled: B×3N×S×S → B×C×S/4×S/4.
+
+    Not in the paper, which shows its network one difference at a time and mixes their depth maps in the end. What tells
+    a mask lies at the edge of the noise in each of them; here they can be weighed against each other first.
+    """
+
+    def __init__(self, differences: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.layers = nn.Sequential(
+            conv_norm(COLOUR_CHANNELS * differences, first, stride=2),
+            conv_norm(first, second),
+            conv_norm(second, third, stride=2),
+        )
+
+    def forward(self, stacked: Tensor) -> Tensor:
+        features: Tensor = self.layers(stacked)
+        return features
 
 
 class TypeGate(nn.Module):
     """G_g: three stride-2 convolutions, global average pool, two linear layers: F×3×S×S → F×M logits (section 1.3).
 
-    It runs on every differential frame by itself. The order of the M types is print, replay, mask.
+    It runs on every differential frame by itself, or (`inputs` 3N) on all of a capture at once. The order of the M
+    types is print, replay, mask.
     """
 
-    def __init__(self, widths: Sequence[int], last_kernel: int, hidden: int, types: int) -> None:
+    def __init__(
+        self, widths: Sequence[int], last_kernel: int, hidden: int, types: int, inputs: int = COLOUR_CHANNELS
+    ) -> None:
         super().__init__()
         first, second, third = widths
         self.convolutions = nn.Sequential(
-            conv_norm(COLOUR_CHANNELS, first, stride=2),
+            conv_norm(inputs, first, stride=2),
             conv_norm(first, second, stride=2),
             conv_norm(second, third, kernel=last_kernel, stride=2),
         )

@@ -25,11 +25,14 @@ from torch import Tensor, nn
 
 from training.modules import (
     BLOCKS,
+    COLOUR_CHANNELS,
     SKIPS,
     AttentionGate,
     ClassificationHead,
+    Experts,
     FlashResponseHead,
     Fusion,
+    JointStem,
     Mixture,
     PositionEmbedding,
     ResUNet,
@@ -40,6 +43,7 @@ from training.modules import (
 
 TYPES = ("print", "replay", "mask")  # the order of gate logits and of experts
 SPOOF, LIVE = 0, 1  # the order of score logits
+FUSIONS = ("late", "early")
 DOWNSAMPLING = 4  # the stem halves twice
 
 
@@ -89,6 +93,13 @@ class NetworkSettings:
     """Largest value of that soft-argmax."""
     head_widths: tuple[int, ...] = (16, 8, 4)
     """Channels of the classification head's three convolutions."""
+    fusion: str = "late"
+    """Where the N differences become one: "late", the paper's, in their depth maps; "early", in features, before the
+    experts, which then run once instead of N times."""
+    joint_widths: tuple[int, ...] = ()
+    """Channels of the joint stem's three convolutions; early fusion only."""
+    shared_encoder: bool = False
+    """Whether the experts share one encoder."""
     response_width: int = 64
     """Channels of the flash-response head's convolution."""
     response_kernel: int = 7
@@ -151,6 +162,9 @@ def _check(settings: NetworkSettings) -> None:
         "stem widths must be two": len(settings.stem_widths) != 2 or len(settings.attention_stem_widths) != 2,
         "type_gate_widths and head_widths must be three": len(settings.type_gate_widths) != 3
         or len(settings.head_widths) != 3,
+        f"fusion must be one of {FUSIONS}": settings.fusion not in FUSIONS,
+        "joint_widths must be three for early fusion and none for late": len(settings.joint_widths)
+        != (3 if settings.fusion == "early" else 0),
         "widths joined by adding must be equal": settings.skip == "add"
         and any(
             tuple(decoder[: len(encoder) - 2]) != tuple(reversed(encoder[:-2])) for encoder, decoder in _unets(settings)
@@ -172,11 +186,11 @@ MOBILE = NetworkSettings(
     block="dense",
     skip="add",
     stem_widths=(16, 16),
-    expert_input_width=16,
-    expert_encoder_widths=(16, 32, 32, 48),
-    expert_decoder_widths=(32, 16, 16),
+    expert_input_width=48,
+    expert_encoder_widths=(48, 64, 48),
+    expert_decoder_widths=(48, 32),
     expert_output_kernel=1,
-    type_gate_widths=(16, 16, 32),
+    type_gate_widths=(16, 32, 32),
     type_gate_last_kernel=3,
     type_gate_hidden=32,
     attention_stem_widths=(16, 16),
@@ -187,6 +201,9 @@ MOBILE = NetworkSettings(
     attention_output_kernel=1,
     attention_span=8.0,
     head_widths=(16, 8, 4),
+    fusion="early",
+    joint_widths=(32, 32, 64),
+    shared_encoder=True,
     response_width=32,
     response_kernel=3,
     response_hidden=32,
@@ -203,15 +220,16 @@ class NetworkOutputs:
     score: Tensor
     """B, probability of live."""
     type_logits: Tensor
-    """B×N×3: one judgement of the attack type per frame, order print, replay, mask."""
+    """B×N′×3: one judgement of the attack type per frame, order print, replay, mask. N′ is N, or 1 where the frames are
+    fused before they are judged."""
     type: Tensor
     """B×3 probabilities: softmax of the mean of the frames' logits."""
     attention: Tensor
     """B×N×h×w, A: sums to 1 over the frames at each pixel."""
     frame_depth_logits: Tensor
-    """B×N×K×h×w: the mixed logits over depth bins."""
+    """B×N′×K×h×w: the mixed logits over depth bins."""
     frame_depth: Tensor
-    """B×N×h×w in 0..1: X′."""
+    """B×N′×h×w in 0..1: X′."""
     depth: Tensor
     """B×h×w in 0..1: X̂, nearest = 1 for a live face, 0.5 everywhere for a spoof."""
     flash_response: Tensor
@@ -224,11 +242,19 @@ class ATRFAS(nn.Module):
     def __init__(self, settings: NetworkSettings = PAPER) -> None:
         super().__init__()
         s = settings
+        early = s.fusion == "early"
         self.settings = settings
         self.stem = Stem(s.stem_widths)
+        self.joint_stem = JointStem(s.n_frames, s.joint_widths) if early else None
         self.position_embedding = PositionEmbedding(s.stem_widths[-1], s.map_size)
-        self.experts = nn.ModuleList(_expert(s) for _ in TYPES)
-        self.type_gate = TypeGate(s.type_gate_widths, s.type_gate_last_kernel, s.type_gate_hidden, len(TYPES))
+        self.experts = _experts(s, s.stem_widths[-1] + (s.joint_widths[-1] if early else 0))
+        self.type_gate = TypeGate(
+            s.type_gate_widths,
+            s.type_gate_last_kernel,
+            s.type_gate_hidden,
+            len(TYPES),
+            inputs=COLOUR_CHANNELS * (s.n_frames if early else 1),
+        )
         self.attention_gate = AttentionGate(s.attention_stem_widths, _attention_unet(s), s.attention_span)
         self.mixture = Mixture()
         self.fusion = Fusion()
@@ -242,11 +268,17 @@ class ATRFAS(nn.Module):
         by_capture = partial(_by_capture, batch=differential.shape[0])
         frames = differential.flatten(0, 1)
         features = self.stem(frames)
-        type_logits = self.type_gate(frames).float()
-        depth_logits = self.frame_depth_logits(features, type_logits)
         attention = torch.softmax(by_capture(self.attention_gate(frames)), dim=1)
+        if self.joint_stem is None:
+            type_logits = self.type_gate(frames).float()
+            depth_logits = self.depth_logits(features, type_logits)
+        else:
+            stacked = differential.flatten(1, 2)
+            fused = (by_capture(features) * attention.unsqueeze(2).to(features.dtype)).sum(dim=1)
+            type_logits = self.type_gate(stacked).float()
+            depth_logits = self.depth_logits(fused, type_logits, self.joint_stem(stacked))
         frame_depth = by_capture(bin_expectation(depth_logits))
-        depth = self.fusion(attention, frame_depth)
+        depth = frame_depth[:, 0] if self.joint_stem is not None else self.fusion(attention, frame_depth)
         score_logits = self.classification_head(depth.unsqueeze(1)).float()
         return NetworkOutputs(
             score_logits=score_logits,
@@ -260,10 +292,14 @@ class ATRFAS(nn.Module):
             flash_response=by_capture(self.flash_response_head(features).float()),
         )
 
-    def frame_depth_logits(self, features: Tensor, type_logits: Tensor) -> Tensor:
-        """Stem features F×C×h×w and gate logits F×3 → mixed logits over depth bins, F×K×h×w (section 1.4)."""
+    def depth_logits(self, features: Tensor, type_logits: Tensor, joint: Tensor | None = None) -> Tensor:
+        """Stem features F×C×h×w and gate logits F×3 → mixed logits over depth bins, F×K×h×w (section 1.4).
+
+        `joint` F×J×h×w, with early fusion, stands beside the features.
+        """
         positioned = self.position_embedding(features)
-        mixed: Tensor = self.mixture([expert(positioned) for expert in self.experts], type_logits)
+        seen = positioned if joint is None else torch.cat([positioned, joint], dim=1)
+        mixed: Tensor = self.mixture(self.experts(seen), type_logits)
         return mixed
 
     def _check_input(self, differential: Tensor) -> None:
@@ -281,9 +317,10 @@ def _by_capture(frames: Tensor, batch: int) -> Tensor:
     return frames.reshape(batch, -1, *frames.shape[1:])
 
 
-def _expert(s: NetworkSettings) -> ResUNet:
-    return ResUNet(
-        s.stem_widths[-1],
+def _experts(s: NetworkSettings, inputs: int) -> Experts:
+    return Experts(
+        len(TYPES),
+        inputs,
         s.expert_input_width,
         s.expert_encoder_widths,
         s.expert_decoder_widths,
@@ -291,6 +328,7 @@ def _expert(s: NetworkSettings) -> ResUNet:
         block=s.block,
         skip=s.skip,
         output_kernel=s.expert_output_kernel,
+        shared_encoder=s.shared_encoder,
     )
 
 
