@@ -257,6 +257,7 @@ class ShareOfSteps(Sampler[Draw]):
         self._place = (process, processes)
         self._begin = begin
         self._drawn = len(order) // batch_size * batch_size or len(order)
+        order.set_epoch(begin[0])  # Lightning does it too late for worker processes, which draw ahead
 
     def __len__(self) -> int:
         return self._drawn // self._place[1]

@@ -20,6 +20,7 @@ from torch import nn
 
 from flash_sequencer.plan import challenge
 from sdk_reference.capture import save_capture
+from training.data import BalancedSampler, ShareOfSteps
 from training.errors import DatasetInvalid, SettingOutOfRange
 from training.lightning_module import in_turns
 from training.machine import Machine
@@ -131,15 +132,16 @@ def test_two_processes_show_the_same_validation_and_operating_point_as_one(alone
     assert two["network"] == one["network"] and two["parameters"] == one["parameters"]
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize(("devices", "loader_workers"), [(1, 1), (2, 0)])
 def test_a_killed_training_goes_on_within_the_epoch_to_the_same_curve(
-    dataset: Path, tmp_path: Path, request: pytest.FixtureRequest, devices: int
+    dataset: Path, tmp_path: Path, request: pytest.FixtureRequest, devices: int, loader_workers: int
 ) -> None:
     whole = request.getfixturevalue("alone" if devices == 1 else "together")
     out = tmp_path / "run"
-    kill_after(start(dataset, out, devices=devices, checkpoint_every_s=0.0, slow_s=0.3), out, STEPS_PER_EPOCH + 2)
+    machine = {"devices": devices, "loader_workers": loader_workers, "checkpoint_every_s": 0.0}
+    kill_after(start(dataset, out, slow_s=0.3, **machine), out, STEPS_PER_EPOCH + 2)
     before = len(steps(out))
-    run(dataset, out, devices=devices, checkpoint_every_s=0.0)
+    run(dataset, out, **machine)
     assert curve(out) == curve(whole)
     again = steps(out)
     assert {tuple(s.values()) for s in again} == {tuple(s.values()) for s in steps(whole)}
@@ -213,6 +215,23 @@ def test_shared_normalisation_is_batch_normalisation(affine: bool) -> None:
         results.append((norm(x).detach(), x.grad, norm.running_mean, norm.running_var, norm.num_batches_tracked))
     torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(plain.eval()(x), shared.eval()(x))
+
+
+@pytest.mark.parametrize("begin", [(0, 0), (1, 2)])
+def test_the_shares_of_a_step_are_the_draws_of_one_process(begin: tuple[int, int]) -> None:
+    species = ["live", "print", "mask"] * 9  # 27 captures: three steps of 8, three left out
+    shares = []
+    for process in range(4):
+        sampler = ShareOfSteps(BalancedSampler(species, seed=3), 8, process, 4, begin)
+        sampler.set_epoch(1)
+        assert len(sampler) == 6
+        shares.append(list(sampler))
+    order = BalancedSampler(species, seed=3)
+    order.set_epoch(1)
+    expected = list(order)[8 * begin[1] if begin[0] == 1 else 0 : 24]
+    for step in range(len(expected) // 8):
+        drawn = [draw for share in shares for draw in share[2 * step : 2 * step + 2]]
+        assert sorted(drawn) == sorted(expected[8 * step : 8 * step + 8])
 
 
 def test_rows_of_all_processes_come_back_in_order() -> None:
