@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -38,6 +38,8 @@ LOG_FILE = "log.csv"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST_FILE = f"{CHECKPOINTS_FOLDER}/last.ckpt"
 BEST_FILE = f"{CHECKPOINTS_FOLDER}/best.safetensors"
+CHECKPOINT_STAMP = "flashproof"  # key of last.ckpt under which our own part stands
+CHECKPOINT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,42 @@ def load_weights(network: ATRFAS, path: Path, sha256: str | None = None) -> None
     broken = sorted(name for name, tensor in tensors.items() if not _is_finite(tensor))
     if broken:
         raise _invalid(f"{path} with values that are not finite in {', '.join(broken[:3])}", "finite weights")
+
+
+def require_same_tensors(path: Path, found: Mapping[str, Sequence[int]], network: Mapping[str, Tensor]) -> None:
+    """Raise `RunInvalid` unless a file's tensors ({name: shape}) are those of `network` (its state_dict)."""
+    wanted = {name: list(tensor.shape) for name, tensor in network.items()}
+    shapes = {name: list(shape) for name, shape in found.items()}
+    for name in sorted(wanted.keys() | shapes.keys()):
+        if wanted.get(name) != shapes.get(name):
+            raise _invalid(
+                f"{path} of another architecture: {name} is {shapes.get(name, 'missing')}",
+                f"{wanted.get(name, 'no such tensor')}, as in the network to be trained",
+            )
+
+
+def require_resumable(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise `RunInvalid` unless last.ckpt can be read and holds the tensors of `state` (the training's state_dict)."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        version = content[CHECKPOINT_STAMP]["version"]
+        shapes = {name: tensor.shape for name, tensor in content["state_dict"].items()}
+    except Exception as error:  # torch and pickle raise whatever they stumble over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise _invalid(f"{path} that cannot be read ({reason[:200]})", "a checkpoint of this version") from error
+    if version != CHECKPOINT_VERSION:
+        raise _invalid(f"{path} of version {version}", f"a checkpoint of version {CHECKPOINT_VERSION}")
+    require_same_tensors(path, shapes, state)
+
+
+def require_best(path: Path, network: ATRFAS) -> None:
+    """Raise `RunInvalid` unless the best weights so far are those of such a network."""
+    try:
+        with safe_open(str(path), framework="pt") as weights:
+            shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}
+    except (SafetensorError, OSError) as error:
+        raise _invalid(f"{path} that cannot be read ({error})", "the best weights so far") from error
+    require_same_tensors(path, shapes, network.state_dict())
 
 
 def _is_finite(tensor: Tensor) -> bool:

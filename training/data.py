@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import lightning
@@ -23,6 +24,7 @@ from sdk_reference.preprocess import PreprocessSettings, aligned_to_input
 from sdk_reference.quality import Quality, QualityLimits, failures
 from training.augment import AugmentSettings, augment
 from training.depth_labels import area_average
+from training.errors import SettingOutOfRange
 from training.losses import LIVE_SPECIES
 from training.network import DOWNSAMPLING, TYPES
 from training.relight import LayerStore, relit
@@ -231,16 +233,52 @@ def _rounds(positions: npt.NDArray[np.intp], count: int, rng: np.random.Generato
 
 
 class InOrder(Sampler[Draw]):
-    """Every capture once, in order, as it is."""
+    """Every capture once, in order, as it is; of several processes the r-th of n takes captures r, r + n, ..."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, count: int, process: int = 0, processes: int = 1) -> None:
+        self._positions = range(process, count, processes)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._positions)
 
     def __iter__(self) -> Iterator[Draw]:
-        return ((NO_AUGMENTATION_DRAW, position) for position in range(self._count))
+        return ((NO_AUGMENTATION_DRAW, position) for position in self._positions)
+
+
+class ShareOfSteps(Sampler[Draw]):
+    """What one process draws of each step's captures: of n processes the r-th takes a step's draws r, r + n, ...
+
+    A last short step is left out where there is a whole one. The epoch that `begin` = (epoch, step) names starts at
+    that step, for a training that was killed there.
+    """
+
+    def __init__(
+        self,
+        order: BalancedSampler,
+        batch_size: int,
+        process: int = 0,
+        processes: int = 1,
+        begin: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.order = order
+        self.batch_size = batch_size
+        self._place = (process, processes)
+        self._begin = begin
+        self._drawn = len(order) // batch_size * batch_size or len(order)
+        order.set_epoch(begin[0])  # Lightning does it too late for worker processes, which draw ahead
+
+    def __len__(self) -> int:
+        return self._drawn // self._place[1]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.order.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Draw]:
+        epoch, step = self._begin
+        done = step * self.batch_size if self.order.epoch == epoch else 0
+        process, processes = self._place
+        return islice(self.order, done + process, self._drawn, processes)
 
 
 class CaptureData(lightning.LightningDataModule):
@@ -266,27 +304,71 @@ class CaptureData(lightning.LightningDataModule):
         require_both_classes("train", species_of(self.training_set))
         require_both_classes("val", species_of(self.validation_set))
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return max(len(self.training_set) // self.batch_size, 1)
+
+    def require_enough_for(self, processes: int) -> None:
+        """Raise `SettingOutOfRange` unless each of several processes has something to do."""
+        fewest = max(self.batch_size, processes) if processes > 1 else 1
+        if len(self.training_set) < fewest or len(self.validation_set) < processes:
+            raise SettingOutOfRange(
+                found=f"{processes} processes for {len(self.training_set)} captures to train on and "
+                f"{len(self.validation_set)} to validate",
+                expected="a whole batch to train on and a capture to validate for each process",
+                remedy="train with fewer processes, smaller batches or more captures",
+            )
+
+    def order(self) -> BalancedSampler:
+        """Return all processes' draws."""
+        return BalancedSampler(species_of(self.training_set), self.training_set.seed)
+
+    def drawn(self, epoch: int, step: int) -> list[str]:
+        """Return the names of the captures of a step, in the order in which they are drawn."""
+        order = self.order()
+        order.set_epoch(epoch)
+        draws = islice(order, step * self.batch_size, (step + 1) * self.batch_size)
+        return [self.training_set.examples[position].record.name for _, position in draws]
+
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return augmented, balanced batches; a last short one is left out where there is a whole one."""
-        sampler = BalancedSampler(species_of(self.training_set), self.training_set.seed)
-        whole = len(self.training_set) >= self.batch_size
-        return self._loader(self.training_set, sampler, drop_last=whole)
+        """Return this process' share of augmented, balanced batches, from the step on that the training stands at."""
+        process, processes = self._place()
+        steps_done = self.trainer.global_step if self.trainer is not None else 0
+        begin = divmod(steps_done, self.steps_per_epoch)
+        return self._loader(
+            self.training_set, ShareOfSteps(self.order(), self.batch_size, process, processes, begin), processes
+        )
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the validation split as it is."""
-        return self._loader(self.validation_set, InOrder(len(self.validation_set)), drop_last=False)
+        """Return this process' share of the validation split as it is."""
+        process, processes = self._place()
+        return self._loader(self.validation_set, InOrder(len(self.validation_set), process, processes), processes)
 
-    def _loader(self, dataset: CaptureDataset, sampler: Sampler[Draw], drop_last: bool) -> DataLoader[dict[str, Any]]:
+    def _place(self) -> tuple[int, int]:
+        """Which process this is, of how many."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _loader(self, dataset: CaptureDataset, sampler: Sampler[Draw], processes: int) -> DataLoader[dict[str, Any]]:
         workers = self.loader_workers
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=max(self.batch_size // processes, 1),
             sampler=sampler,
-            drop_last=drop_last,
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # else each epoch would draw from torch's own
+        )
+
+
+def require_equal_shares(batch_size: int, processes: int) -> None:
+    """Raise `SettingOutOfRange` unless so many processes can share a batch equally."""
+    if batch_size % processes:
+        raise SettingOutOfRange(
+            found=f"batches of {batch_size} captures for {processes} processes",
+            expected="a batch size that the number of processes divides, for each takes an equal share",
+            remedy="choose another number of devices and nodes, or another --batch-size",
         )
 
 
