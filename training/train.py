@@ -141,6 +141,7 @@ def begin(
         seed=settings.seed,
         loader_workers=machine.loader_workers,
         use_refused=settings.use_refused,
+        weights={"mask": settings.mask_weight},
     )
     loaders.require_enough_for(trainer.world_size)
     begin_run(out, plan)

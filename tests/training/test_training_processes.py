@@ -20,13 +20,13 @@ from torch import nn
 
 from flash_sequencer.plan import challenge
 from sdk_reference.capture import save_capture
-from training.data import BalancedSampler, ShareOfSteps
 from training.errors import DatasetInvalid, SettingOutOfRange
 from training.lightning_module import in_turns
 from training.machine import Machine
 from training.prepare import prepare_dataset
 from training.processes import SharedBatchNorm2d, share_statistics
 from training.run_keeper import read_log
+from training.sampling import BalancedSampler, ShareOfSteps
 from training.splits import split_of
 from training.store import DEPTH_FILE, INDEX_FILE, open_array
 
