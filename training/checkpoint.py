@@ -24,6 +24,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from sdk_reference.atomic_files import write_atomically, write_json
+from sdk_reference.manifest import ResponseRule
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 from training.errors import RunInvalid
@@ -50,7 +51,9 @@ class Run:
     settings: NetworkSettings
     preprocess: PreprocessSettings
     limits: QualityLimits
-    """Captures beyond these were neither trained on nor used to choose the threshold."""
+    """A capture beyond these is not judged; set from the validation split (`training.gates`)."""
+    response_rule: ResponseRule
+    """From how many differences that answer another colour on a capture is an attack; set likewise."""
     network: ATRFAS
     """In evaluation mode, on the CPU, float32."""
     record: dict[str, Any]
@@ -144,6 +147,7 @@ def load_run(path: str | Path) -> Run:
         settings = NetworkSettings.from_dict(record["network"])
         preprocess = PreprocessSettings.from_dict(record["preprocess"])
         limits = QualityLimits(**record["quality_limits"])
+        rule = ResponseRule.model_validate({name: record["response_rule"][name] for name in ResponseRule.model_fields})
         sha256, threshold = record["weights"]["sha256"], record["operating_point"]["threshold"]
     except (KeyError, TypeError, ValueError) as error:
         raise _invalid(
@@ -153,7 +157,7 @@ def load_run(path: str | Path) -> Run:
         raise _invalid(f"{folder / RUN_FILE} with threshold {threshold!r}", "a threshold above 0 and at most 1")
     network = ATRFAS(settings).eval()
     load_weights(network, folder / WEIGHTS_FILE, sha256)
-    return Run(folder, settings, preprocess, limits, network.requires_grad_(False), record)
+    return Run(folder, settings, preprocess, limits, rule, network.requires_grad_(False), record)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
