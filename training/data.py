@@ -175,17 +175,22 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         """Return aligned frames, depth label and expected response of draw `number`: photographed anew, or changed."""
         record, layers = self.examples[position].record, self.layers[self.examples[position].store]
         rng = np.random.default_rng([self.seed, number, position])
-        aligned, depth = self.arrays(position)
         if record.row in layers and rng.random() < self.augmentation.relit_share:
-            anew = relit(layers.layers(record.row), depth, self.augmentation, rng)
+            anew = relit(layers.layers(record.row), self.depth(position), self.augmentation, rng)
             return anew.aligned, anew.depth, anew.response
+        aligned, depth = self.arrays(position)
         return *augment(aligned, depth, self.augmentation, rng), np.asarray(record.response, np.float32)
 
     def arrays(self, position: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Return the aligned frames (N0,3,256,256) uint8 and the depth label (64,64) float32 of an example."""
         example = self.examples[position]
         store, row = self.stores[example.store], example.record.row
-        return np.array(store.aligned_row(row)), np.asarray(store.depth_row(row), np.float32)
+        return np.array(store.aligned_row(row)), self.depth(position)
+
+    def depth(self, position: int) -> npt.NDArray[np.float32]:
+        """Return the depth label (64,64) float32 of an example."""
+        example = self.examples[position]
+        return np.asarray(self.stores[example.store].depth_row(example.record.row), np.float32)
 
 
 class CaptureData(lightning.LightningDataModule):
