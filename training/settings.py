@@ -95,12 +95,13 @@ RECIPES = {
     ),
     "mobile": TrainSettings(
         preset="mobile",
-        epochs=16,
+        epochs=12,
         batch_size=16,
         optimiser="adamw",
         learning_rate=2e-3,
         weight_decay=1e-2,
         schedule="one_cycle",
-        ema_decay=0.99,
+        ema_decay=0.995,
+        mask_weight=2.0,
     ),
 }
