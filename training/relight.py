@@ -32,7 +32,6 @@ from sdk_reference.response import expected_response
 from simulator.light import ScreenLight
 from simulator.phone import ExposureControl, Phone
 from simulator.stage import Stage
-from simulator.stage_file import settings_from_json
 from training.augment import AugmentSettings, draw_crop, place_depth
 from training.errors import DatasetInvalid
 from training.store import reserve_array
@@ -140,13 +139,22 @@ class LayerStore:
         """Return the layers of a row that is there."""
         record = self._by_row[row]
         planes = np.asarray(_open(self.place)[row], np.float32).transpose(1, 2, 0)
-        phone: Phone = settings_from_json(Phone, record.phone)
+        phone = Phone(**_frozen(record.phone))
         return AlignedLayers(
             ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(record.ambient_scale),
             screen=np.ascontiguousarray(planes[..., 3:]),
             phone=replace(phone, sensor_scale=max(record.sensor_px, 1.0)),
-            light=settings_from_json(ScreenLight, record.screen),
+            light=ScreenLight(**_frozen(record.screen)),
         )
+
+
+def _frozen(values: dict[str, Any]) -> dict[str, Any]:
+    """A frozen dataclass's fields from their JSON form: lists become tuples again, however deep."""
+    return {name: _tuples(value) for name, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, eq=False)
