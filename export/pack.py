@@ -33,6 +33,7 @@ from sdk_reference.landmarks import LandmarkDetector
 from sdk_reference.manifest import (
     INPUT_NAME,
     OUTPUT_NAMES,
+    SCHEMA_VERSION,
     SPECIES_ORDER,
     Artifact,
     FileEntry,
@@ -173,7 +174,7 @@ def manifest_of(run: Run, settings: PackSettings) -> Manifest:
         raise invalid_run(f"inputs of {run.preprocess.input_size} pixels", f"{run.settings.input_size}, the network's")
     try:
         return Manifest(
-            schema_version=1,
+            schema_version=SCHEMA_VERSION,
             name=settings.name or f"flashproof-{record['preset']}",
             version=settings.version,
             created=settings.created,
