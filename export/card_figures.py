@@ -1,22 +1,18 @@
-"""The measurements that a model card quotes: what `flashproof evaluate` and `training.real_pairs` wrote, as types.
+"""The error rates that a model card quotes: what `flashproof evaluate` wrote, as types.
 
 Not in the paper. A file that lacks a figure is refused here, whole, so that a card cannot come out with a hole in it or
 with figures of an older kind of evaluation. Keys that the card does not quote are left alone. The files themselves are
-read and matched to the model by `export.card_files`.
+read and matched to the model by `export.card_files`; answers to real photographs are in `export.card_real`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 LIVE: Final = "live"
-DEFAULT_PLAN: Final = "default"
-KINDS: Final = ("print", "replay", "mask")
-"""Endings of a real pair's folder that say more than that it is an attack."""
 
 
 def one_line(text: str) -> str:
@@ -288,72 +284,6 @@ class Evaluation(Figure):
         if self.eer is None or self.hter is None or self.apcer_max is None or self.bpcer is None:
             return None
         return Rates(eer=self.eer, hter=self.hter, apcer=self.apcer, apcer_max=self.apcer_max, bpcer=self.bpcer)
-
-
-class Answer(Figure):
-    """What a model said of one real pair under one plan."""
-
-    pair: str
-    """A folder's name: never printed, since it may be a person's."""
-    live: bool
-    plan: str
-    verdict: Literal["live", "spoof", "retry"]
-    score: Probability | None
-
-    @property
-    def truth(self) -> str:
-        """`live`, the kind of attack where the folder's name ends in it, else `attack`."""
-        ending = self.pair.rpartition("_")[2]
-        return LIVE if self.live else ending if ending in KINDS else "attack"
-
-
-@dataclass(frozen=True)
-class RealPair:
-    """One real pair under all plans, by number."""
-
-    number: int
-    answers: tuple[Answer, ...]
-    threshold: float
-
-    @property
-    def truth(self) -> str:
-        """What it was."""
-        return self.answers[0].truth
-
-    @property
-    def default(self) -> Answer | None:
-        """What the model said under the default plan."""
-        return next((answer for answer in self.answers if answer.plan == DEFAULT_PLAN), None)
-
-    @property
-    def scores(self) -> tuple[float, ...]:
-        """Of the plans under which a face was found, lowest first."""
-        return tuple(sorted(answer.score for answer in self.answers if answer.score is not None))
-
-    @property
-    def right(self) -> int:
-        """Under how many plans the score is on its side of the threshold."""
-        return sum((score >= self.threshold) == self.answers[0].live for score in self.scores)
-
-    @property
-    def verdicts(self) -> dict[str, int]:
-        """How often each verdict was given."""
-        said = [answer.verdict for answer in self.answers]
-        return {verdict: said.count(verdict) for verdict in ("live", "spoof", "retry")}
-
-
-class RealPairs(Figure):
-    """The JSON of `training.real_pairs`."""
-
-    threshold: float
-    answers: Annotated[tuple[Answer, ...], Field(min_length=1)]
-
-    @property
-    def pairs(self) -> tuple[RealPair, ...]:
-        """The pairs in the file's order."""
-        names = dict.fromkeys(answer.pair for answer in self.answers)
-        found = (tuple(answer for answer in self.answers if answer.pair == name) for name in names)
-        return tuple(RealPair(number, answers, self.threshold) for number, answers in enumerate(found, 1))
 
 
 def counted(cells: Mapping[str, Cell]) -> Iterable[tuple[str, Cell]]:

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from export.card_figures import Evaluation, Figure, RealPairs
+from export.card_figures import Evaluation, Figure
+from export.card_real import RealPairs
 from sdk_reference.errors import InvalidInput
 from sdk_reference.manifest import Manifest
 
@@ -89,7 +90,7 @@ def read(path: Path, kind: type[AnyFigure], remedy: str) -> tuple[AnyFigure, dic
         data = path.read_bytes()
         if len(data) > MAX_FILE_BYTES:
             raise ValueError(f"more than {MAX_FILE_BYTES} bytes")
-        return kind.model_validate_json(data), dict(json.loads(data))
+        return kind.model_validate_json(data), dict(json.loads(data, parse_constant=no_constant))
     except ValidationError as error:
         raise unusable(
             f"{path.name} {defect(error)}", "a whole file of measurements as this release writes it", remedy
@@ -97,6 +98,11 @@ def read(path: Path, kind: type[AnyFigure], remedy: str) -> tuple[AnyFigure, dic
     except (OSError, ValueError, RecursionError) as error:
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise unusable(f"{path.name}, which cannot be read ({reason})", "a file of measurements", remedy) from error
+
+
+def no_constant(name: str) -> None:
+    """Refuse NaN and infinity, which JSON does not have and which could not be shipped."""
+    raise ValueError(f"{name}, which is no number")
 
 
 def defect(error: ValidationError) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from export.card_figures import LIVE, Cell, Evaluation, Group, Name, Rate, Rates, RealPair, counted
+from export.card_figures import LIVE, Cell, Evaluation, Group, Name, Rate, Rates, counted
 from export.card_files import CardFigures
+from export.card_real import RealPair
 from sdk_reference.manifest import ErrorRate, Manifest
 
 NO_CAPTURES: Final = "no captures"

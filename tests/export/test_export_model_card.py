@@ -218,6 +218,7 @@ def test_names_out_of_a_file_cannot_break_a_table(run, figures_of):
     assert "| a b # c d | 2.50% (2 of 80) |" in card_of(run, figures_of(evaluation))
 
 
+NOT_A_NUMBER = json.dumps(made_up_real_pairs() | {"least_cosine": float("nan")})
 OTHERS = {"threshold": {"threshold": 0.5}, "run": {"model": {"kind": "run", "name": "another"}}}
 
 
@@ -274,7 +275,7 @@ def test_a_damaged_evaluation_file_is_refused(content, figures_of):
         figures_of(content)
 
 
-@pytest.mark.parametrize("content", ["{}", '{"threshold": 0.01, "answers": []}'], ids=str)
+@pytest.mark.parametrize("content", ["{}", '{"threshold": 0.01, "answers": []}', NOT_A_NUMBER], ids=str)
 def test_a_damaged_file_of_real_pairs_is_refused(content, figures_of):
     with pytest.raises(EvaluationUnusable, match="real_pairs"):
         figures_of(real=content)
