@@ -24,8 +24,9 @@ from simulator.capture import CaptureSpec, simulate_capture
 from simulator.instruments import INSTRUMENTS, SPECIES
 from training.augment import NO_AUGMENTATION
 from training.checkpoint import Run
-from training.data import NO_AUGMENTATION_DRAW, CaptureDataset, join_stores
+from training.data import CaptureDataset, join_stores
 from training.prepare import prepare_all
+from training.sampling import NO_AUGMENTATION_DRAW
 from training.splits import SPLITS
 
 SIMULATED: Final = "simulated"

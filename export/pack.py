@@ -39,14 +39,12 @@ from sdk_reference.manifest import (
     FlashColours,
     Manifest,
     OperatingPoint,
-    ResponseRule,
     Tensor,
     Training,
     expected_shapes,
     runtime_alignment,
 )
 from sdk_reference.preprocess import preprocess
-from sdk_reference.response import COSINE_LIMIT, MAX_DISAGREEING_FRAMES
 from sdk_reference.runtime import ModelOutputs, checked_outputs
 from training.checkpoint import Run
 from training.errors import RunInvalid
@@ -60,7 +58,6 @@ LICENCE: Final = "Apache-2.0"
 FIRST_VERSION: Final = "0.1.0"
 ODD_SEED: Final = 0
 NOT_YET_HASHED: Final = FileEntry(sha256="0" * 64, bytes=0)  # until the bundle is sealed
-ROWS_OF_PAPER: Final = 6  # differences of five frames; how many may disagree is stated for these
 
 LAYOUTS: Final[Mapping[str, tuple[str, tuple[float, float]]]] = {
     INPUT_NAME: ("difference (row of D), RGB, row, column", (-1.0, 1.0)),
@@ -190,9 +187,7 @@ def manifest_of(run: Run, settings: PackSettings) -> Manifest:
             depth_bins=run.settings.depth_bins,
             species_order=SPECIES_ORDER,
             quality_limits=run.limits,
-            response_rule=ResponseRule(
-                cosine_limit=COSINE_LIMIT, max_disagreeing_rows=MAX_DISAGREEING_FRAMES * rows // ROWS_OF_PAPER
-            ),
+            response_rule=run.response_rule,
             artifacts=(onnx_artifact(run, rows),),
             training=training_of(record),
             files={MODEL_FILE: NOT_YET_HASHED},

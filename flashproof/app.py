@@ -35,6 +35,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 # Modules of the optional installs, and the extra that brings them.
 EXTRA_OF_MODULE = {
+    "filelock": "train",
     "lightning": "train",
     "matplotlib": "train",
     "safetensors": "train",

@@ -8,6 +8,7 @@
     │   ├── FaceTooSmall                      face_too_small
     │   ├── Moved                             moved
     │   ├── FlashTooWeak                      flash_too_weak
+    │   ├── LightChanged                      light_changed
     │   └── Overexposed                       overexposed
     ├── InvalidInput                       3
     │   ├── CaptureNotFound                   capture_not_found
@@ -116,6 +117,12 @@ class Overexposed(UserFailure):
     """Too much of the face is clipped at white."""
 
     code = "overexposed"
+
+
+class LightChanged(UserFailure):
+    """The light of the room, or the camera's exposure to it, changed while the screen flashed."""
+
+    code = "light_changed"
 
 
 class InvalidInput(FlashproofError):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from flash_sequencer.colour import relative_luminance
 from sdk_reference.align import TEMPLATE, map_points
 from sdk_reference.capture import Capture
-from sdk_reference.errors import FaceTooSmall, FlashTooWeak, Moved, Overexposed, UserFailure
+from sdk_reference.errors import FaceTooSmall, FlashTooWeak, LightChanged, Moved, Overexposed, UserFailure
 from sdk_reference.preprocess import Preprocessed
 
 CLIPPED_LEVEL = 253  # bytes: resampling may lower 255 by a step or two
@@ -45,6 +45,9 @@ class QualityLimits:
     """Movement between any two frames in template pixels; a face is 190 high."""
     max_clipped_fraction: float = 0.25
     """Part of the face that is clipped in the brightest frame."""
+    max_exposure_drift: float = 1.5
+    """Relative change of the background's light within the capture, either way: the camera's exposure, or a room whose
+    light changed."""
     min_face_width_px: float = 64.0
     """Width of the face in the frame."""
 
@@ -71,7 +74,7 @@ class Quality:
     """Narrowest face of all frames, in pixels of the frame."""
     exposure_drift: float
     """Largest relative change of the background's light against the darkest frame, −1 … ∞; negative when the camera
-    lowered its exposure. 0 when there is too little usable background to tell. Reported, not judged."""
+    lowered its exposure. 0 when there is too little usable background to tell."""
 
 
 def measure_quality(preprocessed: Preprocessed, capture: Capture) -> Quality:
@@ -119,6 +122,14 @@ def failures(quality: Quality, limits: QualityLimits) -> list[UserFailure]:
                 found=f"{quality.clipped_fraction:.0%} of the face overexposed",
                 expected=f"at most {limits.max_clipped_fraction:.0%}",
                 remedy="turn away from the strong light",
+            )
+        )
+    if not abs(quality.exposure_drift) <= limits.max_exposure_drift:
+        found.append(
+            LightChanged(
+                found=f"background light that changed by {quality.exposure_drift:+.0%}",
+                expected=f"at most {limits.max_exposure_drift:.0%} either way",
+                remedy="stay where you are, away from lights that change and from walls close by, and try again",
             )
         )
     return found + _flash_failures(quality, limits)

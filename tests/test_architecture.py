@@ -22,7 +22,7 @@ ALLOWED_PACKAGES = {
     "flash_sequencer": {"numpy"},
     "simulator": {"numpy", "numba", "cv2"},
     "sdk_reference": PHONE_SIDE,
-    "training": TRAINING_SIDE | {"typer"},
+    "training": TRAINING_SIDE | {"typer", "filelock"},
     "export": TRAINING_SIDE | {"onnx", "onnxscript"},
     "flashproof": TRAINING_SIDE | {"typer"},
 }

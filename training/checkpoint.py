@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
 from sdk_reference.atomic_files import write_atomically, write_json
+from sdk_reference.manifest import ResponseRule
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 from training.errors import RunInvalid
@@ -38,6 +39,8 @@ LOG_FILE = "log.csv"
 CHECKPOINTS_FOLDER = "checkpoints"
 LAST_FILE = f"{CHECKPOINTS_FOLDER}/last.ckpt"
 BEST_FILE = f"{CHECKPOINTS_FOLDER}/best.safetensors"
+CHECKPOINT_STAMP = "flashproof"  # key of last.ckpt under which our own part stands
+CHECKPOINT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ class Run:
     settings: NetworkSettings
     preprocess: PreprocessSettings
     limits: QualityLimits
-    """Captures beyond these were neither trained on nor used to choose the threshold."""
+    """A capture beyond these is not judged; set from the validation split (`training.gates`)."""
+    response_rule: ResponseRule
+    """From how many differences that answer another colour on a capture is an attack; set likewise."""
     network: ATRFAS
     """In evaluation mode, on the CPU, float32."""
     record: dict[str, Any]
@@ -87,6 +92,42 @@ def load_weights(network: ATRFAS, path: Path, sha256: str | None = None) -> None
         raise _invalid(f"{path} with values that are not finite in {', '.join(broken[:3])}", "finite weights")
 
 
+def require_same_tensors(path: Path, found: Mapping[str, Sequence[int]], network: Mapping[str, Tensor]) -> None:
+    """Raise `RunInvalid` unless a file's tensors ({name: shape}) are those of `network` (its state_dict)."""
+    wanted = {name: list(tensor.shape) for name, tensor in network.items()}
+    shapes = {name: list(shape) for name, shape in found.items()}
+    for name in sorted(wanted.keys() | shapes.keys()):
+        if wanted.get(name) != shapes.get(name):
+            raise _invalid(
+                f"{path} of another architecture: {name} is {shapes.get(name, 'missing')}",
+                f"{wanted.get(name, 'no such tensor')}, as in the network to be trained",
+            )
+
+
+def require_resumable(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise `RunInvalid` unless last.ckpt can be read and holds the tensors of `state` (the training's state_dict)."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        version = content[CHECKPOINT_STAMP]["version"]
+        shapes = {name: tensor.shape for name, tensor in content["state_dict"].items()}
+    except Exception as error:  # torch and pickle raise whatever they stumble over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise _invalid(f"{path} that cannot be read ({reason[:200]})", "a checkpoint of this version") from error
+    if version != CHECKPOINT_VERSION:
+        raise _invalid(f"{path} of version {version}", f"a checkpoint of version {CHECKPOINT_VERSION}")
+    require_same_tensors(path, shapes, state)
+
+
+def require_best(path: Path, network: ATRFAS) -> None:
+    """Raise `RunInvalid` unless the best weights so far are those of such a network."""
+    try:
+        with safe_open(str(path), framework="pt") as weights:
+            shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}
+    except (SafetensorError, OSError) as error:
+        raise _invalid(f"{path} that cannot be read ({error})", "the best weights so far") from error
+    require_same_tensors(path, shapes, network.state_dict())
+
+
 def _is_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor).all())
 
@@ -106,6 +147,7 @@ def load_run(path: str | Path) -> Run:
         settings = NetworkSettings.from_dict(record["network"])
         preprocess = PreprocessSettings.from_dict(record["preprocess"])
         limits = QualityLimits(**record["quality_limits"])
+        rule = ResponseRule.model_validate({name: record["response_rule"][name] for name in ResponseRule.model_fields})
         sha256, threshold = record["weights"]["sha256"], record["operating_point"]["threshold"]
     except (KeyError, TypeError, ValueError) as error:
         raise _invalid(
@@ -115,7 +157,7 @@ def load_run(path: str | Path) -> Run:
         raise _invalid(f"{folder / RUN_FILE} with threshold {threshold!r}", "a threshold above 0 and at most 1")
     network = ATRFAS(settings).eval()
     load_weights(network, folder / WEIGHTS_FILE, sha256)
-    return Run(folder, settings, preprocess, limits, network.requires_grad_(False), record)
+    return Run(folder, settings, preprocess, limits, rule, network.requires_grad_(False), record)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import lightning
@@ -23,15 +24,14 @@ from sdk_reference.preprocess import PreprocessSettings, aligned_to_input
 from sdk_reference.quality import Quality, QualityLimits, failures
 from training.augment import AugmentSettings, augment
 from training.depth_labels import area_average
+from training.errors import SettingOutOfRange
 from training.losses import LIVE_SPECIES
 from training.network import DOWNSAMPLING, TYPES
 from training.relight import LayerStore, relit
+from training.sampling import EVEN, NO_AUGMENTATION_DRAW, BalancedSampler, Draw, InOrder, ShareOfSteps
 from training.splits import SPLITS, require_both_classes, require_disjoint, split_of
 from training.store import PreparedStore, StoredCapture
 
-Draw = tuple[int, int]
-"""(number of the draw since the training began, or −1 for no augmentation; position in the list of examples)."""
-NO_AUGMENTATION_DRAW = -1
 UNKNOWN = "unknown"  # stands for a label that a capture lacks
 
 
@@ -175,72 +175,22 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         """Return aligned frames, depth label and expected response of draw `number`: photographed anew, or changed."""
         record, layers = self.examples[position].record, self.layers[self.examples[position].store]
         rng = np.random.default_rng([self.seed, number, position])
-        aligned, depth = self.arrays(position)
         if record.row in layers and rng.random() < self.augmentation.relit_share:
-            anew = relit(layers.layers(record.row), depth, self.augmentation, rng)
+            anew = relit(layers.layers(record.row), self.depth(position), self.augmentation, rng)
             return anew.aligned, anew.depth, anew.response
+        aligned, depth = self.arrays(position)
         return *augment(aligned, depth, self.augmentation, rng), np.asarray(record.response, np.float32)
 
     def arrays(self, position: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Return the aligned frames (N0,3,256,256) uint8 and the depth label (64,64) float32 of an example."""
         example = self.examples[position]
         store, row = self.stores[example.store], example.record.row
-        return np.array(store.aligned_row(row)), np.asarray(store.depth_row(row), np.float32)
+        return np.array(store.aligned_row(row)), self.depth(position)
 
-
-class BalancedSampler(Sampler[Draw]):
-    """Draws as many captures as there are, half of them live, the other half shared equally among the species there.
-
-    Within a species every capture comes once before any comes again.
-    """
-
-    def __init__(self, species: Sequence[str], seed: int) -> None:
-        self.seed = seed
-        self.epoch = 0
-        self._count = len(species)
-        names = np.asarray(species)
-        self._positions = {str(name): np.flatnonzero(names == name) for name in sorted(set(species))}
-
-    def __len__(self) -> int:
-        return self._count
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next; Lightning calls this."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Draw]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        drawn = np.concatenate([_rounds(self._positions[name], n, rng) for name, n in self.quotas().items()])
-        first = self.epoch * self._count
-        for place, position in enumerate(rng.permutation(drawn)):
-            yield first + place, int(position)
-
-    def quotas(self) -> dict[str, int]:
-        """Return how many captures of each species an epoch draws; they add up to its length."""
-        attacks = [name for name in self._positions if name != "live"]
-        n_spoof = self._count // 2 if "live" in self._positions else self._count
-        quotas = {
-            name: n_spoof * (k + 1) // len(attacks) - n_spoof * k // len(attacks) for k, name in enumerate(attacks)
-        }
-        return {"live": self._count - n_spoof, **quotas} if "live" in self._positions else quotas
-
-
-def _rounds(positions: npt.NDArray[np.intp], count: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    times = -(-count // len(positions))
-    return np.asarray(np.concatenate([rng.permutation(positions) for _ in range(times)])[:count], np.intp)
-
-
-class InOrder(Sampler[Draw]):
-    """Every capture once, in order, as it is."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Draw]:
-        return ((NO_AUGMENTATION_DRAW, position) for position in range(self._count))
+    def depth(self, position: int) -> npt.NDArray[np.float32]:
+        """Return the depth label (64,64) float32 of an example."""
+        example = self.examples[position]
+        return np.asarray(self.stores[example.store].depth_row(example.record.row), np.float32)
 
 
 class CaptureData(lightning.LightningDataModule):
@@ -256,8 +206,10 @@ class CaptureData(lightning.LightningDataModule):
         seed: int,
         loader_workers: int = 0,
         use_refused: bool = False,
+        weights: Mapping[str, float] = EVEN,
     ) -> None:
         super().__init__()
+        self.weights = weights
         self.batch_size = batch_size
         self.loader_workers = loader_workers
         training = data.by_split["train"] if use_refused else data.usable("train")
@@ -266,27 +218,71 @@ class CaptureData(lightning.LightningDataModule):
         require_both_classes("train", species_of(self.training_set))
         require_both_classes("val", species_of(self.validation_set))
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """How many batches an epoch has."""
+        return max(len(self.training_set) // self.batch_size, 1)
+
+    def require_enough_for(self, processes: int) -> None:
+        """Raise `SettingOutOfRange` unless each of several processes has something to do."""
+        fewest = max(self.batch_size, processes) if processes > 1 else 1
+        if len(self.training_set) < fewest or len(self.validation_set) < processes:
+            raise SettingOutOfRange(
+                found=f"{processes} processes for {len(self.training_set)} captures to train on and "
+                f"{len(self.validation_set)} to validate",
+                expected="a whole batch to train on and a capture to validate for each process",
+                remedy="train with fewer processes, smaller batches or more captures",
+            )
+
+    def order(self) -> BalancedSampler:
+        """Return all processes' draws."""
+        return BalancedSampler(species_of(self.training_set), self.training_set.seed, self.weights)
+
+    def drawn(self, epoch: int, step: int) -> list[str]:
+        """Return the names of the captures of a step, in the order in which they are drawn."""
+        order = self.order()
+        order.set_epoch(epoch)
+        draws = islice(order, step * self.batch_size, (step + 1) * self.batch_size)
+        return [self.training_set.examples[position].record.name for _, position in draws]
+
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return augmented, balanced batches; a last short one is left out where there is a whole one."""
-        sampler = BalancedSampler(species_of(self.training_set), self.training_set.seed)
-        whole = len(self.training_set) >= self.batch_size
-        return self._loader(self.training_set, sampler, drop_last=whole)
+        """Return this process' share of augmented, balanced batches, from the step on that the training stands at."""
+        process, processes = self._place()
+        steps_done = self.trainer.global_step if self.trainer is not None else 0
+        begin = divmod(steps_done, self.steps_per_epoch)
+        return self._loader(
+            self.training_set, ShareOfSteps(self.order(), self.batch_size, process, processes, begin), processes
+        )
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the validation split as it is."""
-        return self._loader(self.validation_set, InOrder(len(self.validation_set)), drop_last=False)
+        """Return this process' share of the validation split as it is."""
+        process, processes = self._place()
+        return self._loader(self.validation_set, InOrder(len(self.validation_set), process, processes), processes)
 
-    def _loader(self, dataset: CaptureDataset, sampler: Sampler[Draw], drop_last: bool) -> DataLoader[dict[str, Any]]:
+    def _place(self) -> tuple[int, int]:
+        """Which process this is, of how many."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _loader(self, dataset: CaptureDataset, sampler: Sampler[Draw], processes: int) -> DataLoader[dict[str, Any]]:
         workers = self.loader_workers
         return DataLoader(
             dataset,
-            batch_size=self.batch_size,
+            batch_size=max(self.batch_size // processes, 1),
             sampler=sampler,
-            drop_last=drop_last,
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # else each epoch would draw from torch's own
+        )
+
+
+def require_equal_shares(batch_size: int, processes: int) -> None:
+    """Raise `SettingOutOfRange` unless so many processes can share a batch equally."""
+    if batch_size % processes:
+        raise SettingOutOfRange(
+            found=f"batches of {batch_size} captures for {processes} processes",
+            expected="a batch size that the number of processes divides, for each takes an equal share",
+            remedy="choose another number of devices and nodes, or another --batch-size",
         )
 
 

@@ -1,4 +1,4 @@
-"""The errors of the training room: one more branch of the tree in `sdk_reference.errors`, below `InvalidInput`.
+"""The errors of the training room: more branches of the tree in `sdk_reference.errors`.
 
     InvalidInput
     ├── SettingOutOfRange    setting_out_of_range
@@ -9,13 +9,16 @@
     │   └── ClassMissing     class_missing
     ├── SettingsMismatch     settings_mismatch
     └── RunInvalid           run_invalid
+    RuntimeFailure
+    ├── LossNotFinite        loss_not_finite
+    └── ProcessLost          process_lost
 
 They stay out of `sdk_reference` because a phone never meets them.
 """
 
 from __future__ import annotations
 
-from sdk_reference.errors import InvalidInput
+from sdk_reference.errors import InvalidInput, RuntimeFailure
 
 
 class SettingOutOfRange(InvalidInput):
@@ -64,6 +67,18 @@ class RunInvalid(InvalidInput):
     """A training run's folder is missing, unfinished, damaged or of another architecture."""
 
     code = "run_invalid"
+
+
+class LossNotFinite(RuntimeFailure):
+    """A training's loss or gradient became infinite or no number at all."""
+
+    code = "loss_not_finite"
+
+
+class ProcessLost(RuntimeFailure):
+    """One of the processes of a training ended, so that the others cannot go on."""
+
+    code = "process_lost"
 
 
 def require_range(name: str, value: float, lowest: float, highest: float) -> None:

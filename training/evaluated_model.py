@@ -67,6 +67,8 @@ def _run_model(path: Path, run: Run) -> Model:
         features=lambda depth: head_features(run.network, depth),
         feature_name="the network's features before its last linear layer",
         trained_on=run.record.get("data", {}),
+        cosine_limit=run.response_rule.cosine_limit,
+        max_disagreeing=run.response_rule.max_disagreeing_rows,
     )
 
 

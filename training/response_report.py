@@ -45,7 +45,7 @@ def response_report(
     scored: Scored, outcomes: Sequence[Outcome], n0: int, cosine_limit: float, max_disagreeing: int
 ) -> dict[str, Any]:
     """Return how often right plans pass and wrong ones are caught; `outcomes` begin with the captures of `scored`."""
-    found = _Held(scored, outcomes[: len(scored.examples)], n0)
+    found = Held(scored, outcomes[: len(scored.examples)], n0)
     judged = np.array([outcome.judged for outcome in found.outcomes], bool)
     live = scored.live
     limit, rows = cosine_limit, max_disagreeing
@@ -65,7 +65,12 @@ def response_report(
     }
 
 
-class _Held:
+def held_against_plans(scored: Scored, n0: int) -> Held:
+    """Hold captures against their own plans and wrong ones, without outcomes."""
+    return Held(scored, (), n0)
+
+
+class Held:
     """Captures held against their own plan and against wrong ones."""
 
     def __init__(self, scored: Scored, outcomes: Sequence[Outcome], n0: int) -> None:
@@ -118,9 +123,16 @@ class _Held:
 
         Captures that D cannot tell from any wrong plan are left out.
         """
+        return [point for answer in ANSWERS for point in self.points(answer, COSINE_LIMITS, chosen, rows)]
+
+    def points(
+        self, answer: str, limits: Sequence[float], chosen: npt.NDArray[np.bool_], rows: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the same for one answer and some cosine limits; `rows` None allows all but one to disagree."""
         counted = chosen & self.visible.any(axis=1)
-        places = product(ANSWERS, COSINE_LIMITS, range(rows)) if counted.any() else ()
-        return [self._point(counted, *place) for place in places]
+        allowed = range(self.cosines[answer].shape[2] - 1 if rows is None else rows)
+        places = product(limits, allowed) if counted.any() else ()
+        return [self._point(counted, answer, *place) for place in places]
 
     def _point(self, counted: npt.NDArray[np.bool_], answer: str, limit: float, max_rows: int) -> dict[str, Any]:
         refused = self.refused(answer, limit, max_rows)[counted]

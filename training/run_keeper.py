@@ -1,7 +1,8 @@
-"""Keeps a training on disk, epoch by epoch: the log, the best weights, and the checkpoint to take it up again.
+"""Keeps a training on disk: the log, the best weights, and the checkpoint to take it up again.
 
-Each file is whole at any moment. A kill costs the epoch under way; the same command then repeats that epoch with the
-same draws, and the log reads as if nothing had happened.
+Each file is whole at any moment. The checkpoint is written after each epoch, and every few minutes within a long one;
+a kill costs what was done since. The same command goes on with the same draws, and the log reads as if nothing had
+happened. Of several processes the first one writes; all of them know what is written, for they learn the same.
 """
 
 from __future__ import annotations
@@ -46,22 +47,44 @@ class Merit:
 
 
 class RunKeeper(Checkpoint):
-    """Writes the run's files at the end of each epoch.
+    """Writes the run's files.
 
-    It is a `Checkpoint` because Lightning calls those last, when everything else of the epoch is done.
+    It is a `Checkpoint` because Lightning calls those last, when everything else of a step or an epoch is done.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, folder: Path, every_s: float, clock: Callable[[], float] = time.perf_counter) -> None:
         self.folder = folder
+        self.every_s = every_s
         self.clock = clock
         self.best = read_best(folder)
-        self._began = 0.0
+        self._began = clock()  # of the epoch, or of this process' part of it
+        self._seconds_before = 0.0  # of the epoch, in a process that was killed
+        self._saved = clock()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds that the epoch under way has taken."""
+        return {"seconds": self._seconds()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the epoch's seconds; a new epoch begins at 0 anyway."""
+        self._seconds_before = float(state_dict["seconds"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began = self._saved = self.clock()
+        self._drop_lines_of_epochs_to_be_repeated(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the epoch's clock; drop lines of the log that belong to epochs about to be repeated."""
-        self._began = self.clock()
-        rows = [row for row in read_log(self.folder) if int(row["epoch"]) < trainer.current_epoch]
-        write_log(self.folder, rows)
+        """Start the epoch's clock; a training taken up within an epoch does not come here."""
+        self._began, self._seconds_before = self.clock(), 0.0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save the training when it is time to, but for the epoch's last step: its end is saved in a moment."""
+        due = self.clock() - self._saved >= self.every_s
+        if batch_idx + 1 < trainer.num_training_batches and trainer.strategy.reduce_boolean_decision(due, all=False):
+            self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write best weights, log and checkpoint; the checkpoint last, so that no kill can lose a line of the log."""
@@ -71,13 +94,28 @@ class RunKeeper(Checkpoint):
         if self.best is None or merit < self.best:
             self.best = merit
             described = {"epoch": str(merit.epoch), "eer": repr(merit.eer), "loss": repr(merit.loss)}
-            save_weights(pl_module.judged, self.folder / BEST_FILE, described)
-        write_log(self.folder, [*read_log(self.folder), self._row(trainer, pl_module)])
+            if trainer.is_global_zero:
+                save_weights(pl_module.judged, self.folder / BEST_FILE, described)
+        self._drop_lines_of_epochs_to_be_repeated(trainer)
+        if trainer.is_global_zero:
+            write_log(self.folder, [*read_log(self.folder), self._row(trainer, pl_module)])
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
         save_checkpoint(trainer, self.folder / LAST_FILE)
+        self._saved = self.clock()
+
+    def _seconds(self) -> float:
+        return self._seconds_before + self.clock() - self._began
+
+    def _drop_lines_of_epochs_to_be_repeated(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            rows = [row for row in read_log(self.folder) if int(row["epoch"]) < trainer.current_epoch]
+            write_log(self.folder, rows)
 
     def _row(self, trainer: Trainer, module: TrainingModule) -> dict[str, Any]:
         assert module.validation is not None
-        seconds = self.clock() - self._began
+        seconds = self._seconds()
         means = module.training_means
         return {
             "epoch": trainer.current_epoch,
@@ -91,12 +129,13 @@ class RunKeeper(Checkpoint):
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> None:
-    """Write Lightning's checkpoint so that a kill leaves the old one or the new one."""
+    """Write Lightning's checkpoint so that a kill leaves the old one or the new one; all processes must call this."""
     unfinished = path.with_suffix(f".{os.getpid()}.part")
     with writing_to(path):
         try:
             trainer.save_checkpoint(unfinished)
-            unfinished.replace(path)
+            if trainer.is_global_zero:
+                unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
 

@@ -15,8 +15,9 @@ import torch
 
 from sdk_reference.response import COSINE_LIMIT, disagreements, response_of_frames
 from sdk_reference.runtime import Backend, ModelOutputs
-from training.data import NO_AUGMENTATION_DRAW, CaptureDataset, Example, species_of
+from training.data import CaptureDataset, Example, species_of
 from training.network import ATRFAS
+from training.sampling import NO_AUGMENTATION_DRAW
 from training.workers import Progress, no_progress
 
 BATCH_SIZE = 8

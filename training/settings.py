@@ -46,6 +46,8 @@ class TrainSettings:
     precision: str = "32-true"
     seed: int = 0
     """Draws the first weights, the order of captures and the augmentation."""
+    mask_weight: float = 1.0
+    """How often a mask is drawn for one print or replay: of all attacks they are the hardest to tell."""
     use_refused: bool = False
     """Also train on captures that miss a quality limit, which a phone would refuse to judge."""
     augment: AugmentSettings = field(default_factory=AugmentSettings)
@@ -64,6 +66,7 @@ class TrainSettings:
         require_range("ema_decay", self.ema_decay, 0.0, 0.99999)
         require_range("gradient_clip", self.gradient_clip, 1e-6, 1e6)
         require_choice("precision", self.precision, PRECISIONS)
+        require_range("mask_weight", self.mask_weight, 0.01, 100.0)
         require_range("seed", self.seed, 0, 2**63 - 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,12 +95,13 @@ RECIPES = {
     ),
     "mobile": TrainSettings(
         preset="mobile",
-        epochs=16,
+        epochs=12,
         batch_size=16,
         optimiser="adamw",
         learning_rate=2e-3,
         weight_decay=1e-2,
         schedule="one_cycle",
-        ema_decay=0.99,
+        ema_decay=0.995,
+        mask_weight=2.0,
     ),
 }

@@ -14,7 +14,7 @@ import platform
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -22,25 +22,43 @@ from typing import Any
 
 import lightning
 import torch
+from filelock import FileLock
 from lightning.fabric.utilities.warnings import PossibleUserWarning
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from sdk_reference.atomic_files import write_json, writing_to
 from sdk_reference.landmarks import FaceMeshDetector
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
-from training.checkpoint import BEST_FILE, LAST_FILE, RUN_FILE, SETTINGS_FILE, load_weights, read_record, save_run
-from training.data import CaptureData, PreparedData, join_stores
-from training.errors import RunInvalid, SettingsMismatch
+from training.augment import NO_AUGMENTATION
+from training.checkpoint import (
+    BEST_FILE,
+    LAST_FILE,
+    LOG_FILE,
+    RUN_FILE,
+    SETTINGS_FILE,
+    load_weights,
+    read_record,
+    require_best,
+    require_resumable,
+    save_run,
+)
+from training.data import CaptureData, CaptureDataset, PreparedData, join_stores, require_equal_shares
+from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
 from training.evaluate import operating_point
+from training.gates import ResponseChoice, fit_limits, fit_response_rule, passing, qualities_of, usual_response_rule
 from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
 from training.network import ATRFAS, NetworkSettings
 from training.network import PRESETS as NETWORKS
 from training.prepare import DetectorFactory, prepare_all
-from training.run_keeper import RunKeeper, read_best
-from training.scoring import network_scorer, score_dataset
+from training.processes import lost_processes_are_errors
+from training.run_keeper import RunKeeper, read_best, read_log
+from training.scoring import Scored, network_scorer, score_dataset
 from training.settings import TrainSettings
+from training.training_progress import TrainingProgress
 
 RECORDED_PACKAGES = ("torch", "lightning", "numpy", "opencv-contrib-python", "mediapipe", "safetensors")
 
@@ -77,10 +95,44 @@ def train(
 ) -> dict[str, Any]:
     """Train into the folder `out` on the data sets in `folders`, or go on there; returns the record (run.json).
 
-    Raises `DatasetInvalid`, `LabelsMissing`, `ClassMissing`, `SettingsMismatch`, `RunInvalid` or `OutputNotWritable`.
+    Of several processes each returns the record, and the first one writes. Raises `DatasetInvalid`, `LabelsMissing`,
+    `ClassMissing`, `SettingOutOfRange`, `SettingsMismatch`, `RunInvalid`, `LossNotFinite`, `ProcessLost` or
+    `OutputNotWritable`.
     """
     machine = machine or Machine()
-    stores = prepare_all(folders, machine.workers, machine.quiet, detector_factory)
+    with torch_threads(machine.threads), lost_processes_are_errors():
+        trainer = new_trainer(out, settings, machine, callbacks)
+        require_equal_shares(settings.batch_size, trainer.world_size)
+        with _one_process_at_a_time(out, trainer):
+            task = begin(out, folders, settings, machine, trainer, detector_factory)
+        if not (out / RUN_FILE).is_file():
+            network = fit(trainer, out, task)
+            if trainer.is_global_zero:
+                save_run(out, network, record_of(task, out, network))
+            trainer.strategy.barrier("run.json is written")
+            lock_of(out).unlink(missing_ok=True)
+        return read_record(out)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training that has passed all checks."""
+
+    plan: Plan
+    data: PreparedData
+    loaders: CaptureData
+
+
+def begin(
+    out: Path,
+    folders: Sequence[Path],
+    settings: TrainSettings,
+    machine: Machine,
+    trainer: lightning.Trainer,
+    detector_factory: DetectorFactory,
+) -> Task:
+    """Prepare the data and the folder, and check all that can be checked before hours are spent."""
+    stores = prepare_all(folders, machine.workers, machine.quiet or not trainer.is_global_zero, detector_factory)
     data = join_stores(stores, QualityLimits())
     plan = make_plan(settings, data, stores[0].n0)
     loaders = CaptureData(
@@ -91,14 +143,32 @@ def train(
         seed=settings.seed,
         loader_workers=machine.loader_workers,
         use_refused=settings.use_refused,
+        weights={"mask": settings.mask_weight},
     )
+    loaders.require_enough_for(trainer.world_size)
     begin_run(out, plan)
-    if (out / RUN_FILE).is_file():
-        return read_record(out)
-    with torch_threads(machine.threads):
-        network = fit(out, plan, loaders, machine, callbacks)
-        save_run(out, network, record_of(out, plan, data, network, loaders))
-    return read_record(out)
+    return Task(plan, data, loaders)
+
+
+@contextmanager
+def _one_process_at_a_time(out: Path, trainer: lightning.Trainer) -> Iterator[None]:
+    """Let the first process that comes prepare the data; the others then find it prepared."""
+    if trainer.world_size == 1:
+        yield
+        return
+    with writing_to(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(lock_of(out))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_of(out: Path) -> Path:
+    """Return the file whose lock keeps the processes of a training apart while the data is prepared."""
+    return out.with_name(f".{out.name}.lock")
 
 
 def make_plan(settings: TrainSettings, data: PreparedData, n0: int) -> Plan:
@@ -150,31 +220,68 @@ def differences(found: Any, wanted: Any, name: str = "") -> Iterator[tuple[str, 
         yield name or "content", found, wanted
 
 
-def fit(out: Path, plan: Plan, loaders: CaptureData, machine: Machine, callbacks: Sequence[Callback] = ()) -> ATRFAS:
+def new_trainer(
+    out: Path, settings: TrainSettings, machine: Machine, callbacks: Sequence[Callback] = ()
+) -> lightning.Trainer:
+    """Return Lightning's trainer for this machine; `SettingOutOfRange` when the machine is not as the settings say."""
+    progress = [] if machine.quiet else [TrainingProgress()]
+    try:
+        with _without_chatter():
+            return lightning.Trainer(
+                accelerator=machine.accelerator,
+                devices=machine.processes_per_node,
+                num_nodes=machine.nodes,
+                # Buffers are the same in all processes (`training.processes`), and sending them along with each
+                # forward pass would hang a validation in which one process has a batch more than another.
+                strategy=DDPStrategy(forward_sync_buffers=False) if machine.is_parallel else "auto",
+                use_distributed_sampler=False,  # `CaptureData` shares the captures
+                max_epochs=settings.epochs,
+                precision=settings.precision,
+                gradient_clip_val=settings.gradient_clip,
+                callbacks=[*callbacks, *progress, RunKeeper(out, machine.checkpoint_every_s)],
+                logger=False,
+                default_root_dir=out,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+            )
+    except (MisconfigurationException, ValueError) as error:
+        raise SettingOutOfRange(
+            found=f"a machine that cannot train so ({error})",
+            expected=f"{machine.nodes} × {machine.processes_per_node} devices, accelerator {machine.accelerator}",
+            remedy="choose other values for --accelerator, --devices or --nodes",
+        ) from error
+
+
+def fit(trainer: lightning.Trainer, out: Path, task: Task) -> ATRFAS:
     """Train, from the last checkpoint if there is one; returns the network of the best epoch in evaluation mode."""
-    module = TrainingModule(new_network(plan), plan.training)
-    bars = [] if machine.quiet else [RichProgressBar(leave=True, console_kwargs={"stderr": True})]
-    last = out / LAST_FILE
+    on_gpu = trainer.strategy.root_device.type == "cuda"
+    module = TrainingModule(new_network(task.plan), task.plan.training, trainer.world_size, on_gpu)
+    last = checked_checkpoint(out, module)
     with _without_chatter():
-        trainer = lightning.Trainer(
-            accelerator=machine.accelerator,
-            devices=1,
-            max_epochs=plan.training.epochs,
-            precision=plan.training.precision,
-            gradient_clip_val=plan.training.gradient_clip,
-            callbacks=[*callbacks, *bars, RunKeeper(out)],
-            logger=False,
-            default_root_dir=out,
-            enable_progress_bar=not machine.quiet,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        trainer.fit(module, loaders, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        trainer.fit(module, task.loaders, ckpt_path=None if last is None else str(last), weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    network = module.judged.cpu().eval()
+    network = new_network(task.plan).eval()
     load_weights(network, out / BEST_FILE)
     return network
+
+
+def checked_checkpoint(out: Path, module: TrainingModule) -> Path | None:
+    """Return the checkpoint to go on from, or None; `RunInvalid` when this training cannot go on from what is there."""
+    last, best = out / LAST_FILE, out / BEST_FILE
+    if best.is_file():
+        require_best(best, module.judged)
+    elif read_log(out):
+        raise RunInvalid(
+            found=f"{out / LOG_FILE} of epochs whose best weights are not in {best}",
+            expected="a run's folder as it was left",
+            remedy="copy the run again or train anew into another folder",
+        )
+    if not last.is_file():
+        return None
+    require_resumable(last, module.state_dict())
+    return last
 
 
 def new_network(plan: Plan) -> ATRFAS:
@@ -184,11 +291,34 @@ def new_network(plan: Plan) -> ATRFAS:
         return ATRFAS(plan.network)
 
 
-def record_of(out: Path, plan: Plan, data: PreparedData, network: ATRFAS, loaders: CaptureData) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class FittedDecision:
+    """What decides beside the weights, all of it from the validation split."""
+
+    limits: QualityLimits
+    response: ResponseChoice
+    judged: Scored
+    """The captures that the limits leave, on which the threshold is fixed."""
+
+
+def fit_decision(network: ATRFAS, task: Task) -> FittedDecision:
+    """Fit quality limits and response rule on all validation captures with a face; see `training.gates`."""
+    plan, n0 = task.plan, task.plan.network.n0
+    everything = CaptureDataset(
+        task.data.stores, task.data.by_split["val"], plan.preprocess, NO_AUGMENTATION, plan.training.seed
+    )
+    scored = score_dataset(network_scorer(network), everything)
+    limits = fit_limits(scored, plan.limits)
+    response = fit_response_rule(scored, limits, n0, usual_response_rule(n0))
+    return FittedDecision(limits, response, scored.chosen(passing(qualities_of(scored), limits)))
+
+
+def record_of(task: Task, out: Path, network: ATRFAS) -> dict[str, Any]:
     """Return what run.json says about a training: all that is needed to rebuild it and to judge it."""
+    plan, data = task.plan, task.data
     best = read_best(out)
     assert best is not None, "every epoch of the training writes its merit"
-    scored = score_dataset(network_scorer(network), loaders.validation_set)
+    fitted = fit_decision(network, task)
     settings = plan.to_dict()
     loss = settings["training"].pop("loss")
     return {
@@ -199,12 +329,14 @@ def record_of(out: Path, plan: Plan, data: PreparedData, network: ATRFAS, loader
         "preprocess": settings["preprocess"],
         "training": settings["training"],
         "loss": loss,
-        "quality_limits": settings["quality_limits"],
+        "trained_within": settings["quality_limits"],
+        "quality_limits": asdict(fitted.limits),
+        "response_rule": fitted.response.to_dict(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "data": data.to_dict(),
         "best_epoch": best.epoch,
         "validation": {"eer": best.eer, "loss": best.loss},
-        "operating_point": operating_point(scored, simulated=data.simulated),
+        "operating_point": operating_point(fitted.judged, simulated=data.simulated),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},
     }
 
@@ -212,13 +344,15 @@ def record_of(out: Path, plan: Plan, data: PreparedData, network: ATRFAS, loader
 @contextmanager
 def _without_chatter() -> Iterator[None]:
     """Silence Lightning's advertisement of devices and its advice on loaders: both are chosen here on purpose."""
-    logger = logging.getLogger("lightning.pytorch")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PossibleUserWarning)
             warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")  # between Lightning and torch 2.13
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

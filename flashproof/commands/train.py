@@ -16,17 +16,21 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Captures per step, instead of the recipe's.")] = None,
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
     seed: Annotated[int, typer.Option(help="Draws first weights, order and augmentation.")] = 0,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0 takes one per processor.")] = 0,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu, or auto for a GPU where there is one.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Training processes per node, one per GPU; 0: all GPUs there are.")] = 1,
+    nodes: Annotated[int, typer.Option(help="Machines that train together; run the same command on each.")] = 1,
+    strategy: Annotated[str, typer.Option(help="ddp, or auto: ddp for several processes.")] = "auto",
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0 shares the processors among the devices.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that align captures; 0 takes one per processor.")] = 0,
     loader_workers: Annotated[int, typer.Option(help="Processes that make batches; 0: none besides this one.")] = 0,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object; no progress bar.")] = False,
 ) -> None:
-    """Train a network; killed and started again it goes on from its last whole epoch."""
+    """Train a network, by one process or several; killed and started again it goes on where it last saved itself."""
     import json
     from dataclasses import replace
 
     from training.errors import require_choice
-    from training.machine import Machine
+    from training.machine import Machine, is_first_process
     from training.settings import RECIPES
     from training.train import train as run_training
     from training.workers import default_workers
@@ -41,12 +45,18 @@ def train(
         seed=seed,
     )
     machine = Machine(
-        threads=threads or default_workers(),
+        threads=threads or max(default_workers() // max(devices, 1), 1),
         workers=workers or default_workers(),
         loader_workers=loader_workers,
         quiet=json_output,
+        accelerator=accelerator,
+        devices=devices,
+        nodes=nodes,
+        strategy=strategy,
     )
     record = run_training(out, data, settings, machine)
+    if not is_first_process():
+        return
     if json_output:
         print(json.dumps(record))
         return

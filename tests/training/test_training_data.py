@@ -19,9 +19,10 @@ from sdk_reference.quality import QualityLimits
 from sdk_reference.response import expected_response
 from training import store as store_module
 from training.augment import NO_AUGMENTATION, AugmentSettings
-from training.data import BalancedSampler, CaptureData, CaptureDataset, join_stores
+from training.data import CaptureData, CaptureDataset, join_stores
 from training.errors import ClassMissing, DatasetInvalid, LabelsMissing
 from training.prepare import PREPARATION_VERSION, prepare_all, prepare_dataset
+from training.sampling import BalancedSampler
 from training.splits import require_disjoint, split_of
 from training.store import AlignedStore
 
