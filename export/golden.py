@@ -24,6 +24,7 @@ from sdk_reference.decide import Decision
 from sdk_reference.errors import InvalidInput
 from sdk_reference.landmarks import LANDMARK_CONVENTION, N_LANDMARKS, Face
 from sdk_reference.manifest import OUTPUT_NAMES, expected_shapes
+from sdk_reference.preprocess import landmark_affines
 from sdk_reference.quality import Quality
 from sdk_reference.runtime import ModelOutputs
 
@@ -44,7 +45,7 @@ FLOAT32_DIGITS = 9  # significant decimal digits that bring a float32 back to th
 TOLERANCES: Final[Mapping[str, Mapping[str, float]]] = {
     "frames": {"max_abs": 0.0},
     "landmarks": {"max_abs": 2.0},
-    "affines": {"corner_px": 1e-3},
+    "affines": {"from_landmarks_px": 1e-3, "corrected_px": 0.05},
     "aligned": {"max_abs": 2.0, "mean_abs": 0.1},
     "differential": {"max_abs": 1e-6},
     "model_input": {"max_abs": 1e-5},
@@ -89,8 +90,10 @@ class GoldenCapture:
     capture: Capture
     landmarks: FloatArray
     """(N0,468,2) float32, pixels of the frame."""
+    landmark_affines: npt.NDArray[np.float64]
+    """(N0,2,3) float64, frame pixels → template pixels, by the landmarks alone."""
     affines: npt.NDArray[np.float64]
-    """(N0,2,3) float64, frame pixels → template pixels."""
+    """(N0,2,3) float64: the same corrected by what the frames show, by which they are aligned."""
     aligned_u8: npt.NDArray[np.uint8]
     """(N0,3,256,256) uint8 RGB."""
     differential_window: FloatArray
@@ -130,6 +133,7 @@ def golden_of(name: str, result: CheckResult) -> GoldenCapture:
         name=name,
         capture=capture,
         landmarks=np.stack([face.points for face in prepared.faces]),
+        landmark_affines=landmark_affines(prepared.faces),
         affines=prepared.affines,
         aligned_u8=prepared.aligned_u8,
         differential_window=window_of(prepared.differential),
@@ -190,7 +194,9 @@ def stage_files(golden: GoldenCapture) -> dict[str, bytes]:
     }
     return {
         "landmarks.json": json_bytes({"convention": LANDMARK_CONVENTION, "points": numbers(golden.landmarks)}),
-        "affines.json": json_bytes({"affines": golden.affines.tolist()}),
+        "affines.json": json_bytes(
+            {"from_landmarks": golden.landmark_affines.tolist(), "affines": golden.affines.tolist()}
+        ),
         **{f"aligned_{k}.png": images.encode_frame(f.transpose(1, 2, 0)) for k, f in enumerate(golden.aligned_u8)},
         "differential_window.f32": raw(golden.differential_window),
         "differential_means.f32": raw(golden.differential_means),

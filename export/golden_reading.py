@@ -76,6 +76,7 @@ def read_capture(bundle: Bundle, name: str) -> GoldenCapture:
         name=name,
         capture=read_frames(bundle, base),
         landmarks=values("landmarks.json", lambda v: shaped(v["points"], np.float32, (n0, N_LANDMARKS, 2))),
+        landmark_affines=values("affines.json", lambda v: shaped(v["from_landmarks"], np.float64, (n0, 2, 3))),
         affines=values("affines.json", lambda v: shaped(v["affines"], np.float64, (n0, 2, 3))),
         aligned_u8=read_aligned(bundle, base, n0, aligned_side),
         differential_window=array("differential_window.f32", (rows, 3, WINDOW_SIZE, WINDOW_SIZE)),

@@ -18,19 +18,26 @@ import numpy.typing as npt
 
 from export.golden import DECISION_KEYS, GoldenCapture, decision_record, plane_means, window_of
 from export.parity import Gate, at_most, difference
-from sdk_reference.align import TEMPLATE, estimate_affine
+from sdk_reference.align import TEMPLATE, compose, estimate_affine, invert, map_points
 from sdk_reference.checker import Checker
 from sdk_reference.decide import decide
 from sdk_reference.errors import FlashproofError
 from sdk_reference.landmarks import LandmarkDetector, find_single_face
 from sdk_reference.manifest import OUTPUT_NAMES, Artifact, Manifest
-from sdk_reference.preprocess import Preprocessed, PreprocessSettings, align_frames, scaled_differences
+from sdk_reference.preprocess import (
+    Preprocessed,
+    PreprocessSettings,
+    align_frames,
+    registered_affines,
+    scaled_differences,
+)
 from sdk_reference.quality import failures, measure_quality
 from sdk_reference.response import disagreements, expected_response
 from sdk_reference.runtime import Backend, ModelOutputs
 
 LANDMARK_LIMIT_PX: Final = 1.0  # the same network on another processor moves points by hundredths of a pixel
 AFFINE_LIMIT_PX: Final = 1e-3  # at the corners of the frame
+REGISTRATION_LIMIT_PX: Final = 0.01  # at the corners of the aligned frame
 ALIGNED_LIMIT_LEVELS: Final = 1.0  # OpenCV's vector code rounds by processor
 DIFFERENTIAL_LIMIT: Final = 1e-6
 MODEL_INPUT_LIMIT: Final = 1e-5
@@ -72,6 +79,9 @@ def replay(golden: GoldenCapture, manifest: Manifest, detector: LandmarkDetector
     settings, name = manifest.preprocess, f"golden {golden.name}"
     yield measured(f"{name} landmarks", lambda: landmark_error(golden, detector), LANDMARK_LIMIT_PX, "pixels")
     yield measured(f"{name} affines", lambda: affine_error(golden), AFFINE_LIMIT_PX, "pixels")
+    yield measured(
+        f"{name} registration", lambda: registration_error(golden, settings), REGISTRATION_LIMIT_PX, "pixels"
+    )
     yield measured(f"{name} aligned", lambda: aligned_error(golden), ALIGNED_LIMIT_LEVELS, "levels of 255")
     yield measured(f"{name} differential", lambda: differential_error(golden, settings), DIFFERENTIAL_LIMIT)
     yield measured(f"{name} model_input", lambda: input_error(golden, settings), MODEL_INPUT_LIMIT)
@@ -123,11 +133,26 @@ def landmark_error(golden: GoldenCapture, detector: LandmarkDetector) -> float:
 
 
 def affine_error(golden: GoldenCapture) -> float:
-    """Largest distance in template pixels between where both maps take the corners of the frame."""
+    """Largest distance in template pixels between where both landmark maps take the corners of the frame."""
     height, width = golden.capture.size
     corners = np.array([(0, 0, 1), (width, 0, 1), (0, height, 1), (width, height, 1)], np.float64)
     found = np.stack([estimate_affine(points, TEMPLATE) for points in golden.landmarks])
-    return largest(np.linalg.norm((found - golden.affines) @ corners.T, axis=1))
+    return largest(np.linalg.norm((found - golden.landmark_affines) @ corners.T, axis=1))
+
+
+def registration_error(golden: GoldenCapture, settings: PreprocessSettings) -> float:
+    """Largest distance in template pixels between the corners of the aligned frame and where they would lie.
+
+    They are what the stored maps bring there; the maps compared are corrected anew from the stored landmark maps.
+    """
+    found = registered_affines(golden.capture.frames, golden.landmark_affines, settings)
+    side = float(TEMPLATE.size)
+    corners = np.array([(0, 0), (side, 0), (0, side), (side, side)], np.float64)
+    moved = [
+        map_points(corners, compose(one, invert(other))) - corners
+        for one, other in zip(found, golden.affines, strict=True)
+    ]
+    return largest(np.linalg.norm(moved, axis=-1))
 
 
 def aligned_error(golden: GoldenCapture) -> float:

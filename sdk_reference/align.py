@@ -131,6 +131,12 @@ def compose(second: Affine, first: Affine) -> Affine:
     return np.hstack([second[:, :2] @ first[:, :2], (second[:, :2] @ first[:, 2] + second[:, 2])[:, None]])
 
 
+def invert(affine: Affine) -> Affine:
+    """Return the (2,3) map that undoes `affine`; raises ValueError (numpy's LinAlgError) when there is none."""
+    linear = np.linalg.inv(affine[:, :2])
+    return np.hstack([linear, (-linear @ affine[:, 2])[:, None]])
+
+
 def scale_of(affine: Affine) -> float:
     """Return template pixels per frame pixel: the square root of the map's change of area."""
     return math.sqrt(abs(float(np.linalg.det(affine[:, :2]))))

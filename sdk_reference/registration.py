@@ -5,9 +5,11 @@ frame and more, and every difference then shows the edges of brows and lips wher
 is laid on the mean of the others by an affine map found with Gauss–Newton steps (Lucas and Kanade 1981; Baker and
 Matthews 2004). What is compared must not change with the light: the logarithm of luminance, of which a wide blur is
 subtracted, so that exposure, colour and shading drop out and the skin's own marks, brows and lips remain. Corrections
-of a capture average to nothing, so that the face stays where the landmarks put it.
+of a capture average to nothing, so that the face stays where the landmarks put it. What it cannot tell from a shift is
+an outline within the face's ellipse that only the screen lights: its edge comes and goes with the flash.
 
-All of it works on frames of 128×128 and takes about as long as finding landmarks on one frame.
+All of it works on frames of 128×128 and takes about as long as finding landmarks on one frame. docs/bundle.md says it
+step by step, for ports.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ LARGEST_PX = 6.0
 UNIT_PX = SIDE / 4
 """Coordinates are counted from the middle in this unit, so that all six parameters are of one size."""
 MAD_TO_SIGMA = 1.4826
+MIN_FRAMES = 2
 
 Planes = npt.NDArray[np.float32]
 Parameters = npt.NDArray[np.float64]
@@ -50,7 +53,9 @@ def corrections(aligned_u8: npt.NDArray[np.uint8]) -> Affine:
     """Return (N0,2,3) float64: for each frame the map of its aligned pixels to where they belong, in pixels of 256.
 
     `aligned_u8` is (N0,3,256,256) uint8 RGB, aligned by landmarks. Where the search runs away, all maps are identities.
+    The inverse maps have the identity for their mean. Raises ValueError for another shape or dtype.
     """
+    _check(aligned_u8)
     planes = detail_planes(aligned_u8)
     found = [np.zeros(6) for _ in planes]
     for _ in range(ROUNDS):
@@ -63,6 +68,13 @@ def corrections(aligned_u8: npt.NDArray[np.uint8]) -> Affine:
     if not all(_is_small(p) for p in found):
         return np.tile(np.eye(2, 3), (len(planes), 1, 1))
     return np.stack([_to_aligned(p) for p in found])
+
+
+def _check(aligned_u8: npt.NDArray[np.uint8]) -> None:
+    side = TEMPLATE.size
+    found, dtype = aligned_u8.shape, aligned_u8.dtype
+    if dtype != np.uint8 or found[1:] != (3, side, side) or len(aligned_u8) < MIN_FRAMES:
+        raise ValueError(f"found {found} {dtype}; expected (N0, 3, {side}, {side}) uint8, N0 ≥ {MIN_FRAMES}")
 
 
 def detail_planes(aligned_u8: npt.NDArray[np.uint8]) -> Planes:

@@ -20,6 +20,16 @@ OTHER_KINDS = replace(
     type_gate_last_kernel=7,
     response_kernel=7,
 )
+LATE = replace(SMALL, fusion="late", joint_widths=())
+KINDS = {
+    "mobile": SMALL,
+    "mobile, an encoder per expert": replace(SMALL, shared_encoder=False),
+    "late": replace(LATE, shared_encoder=False),
+    "late, one encoder": LATE,
+    "other kinds": OTHER_KINDS,
+    "other kinds, late": replace(OTHER_KINDS, fusion="late", joint_widths=(), shared_encoder=False),
+}
+BOTH_FUSIONS = pytest.mark.parametrize("settings", [SMALL, LATE], ids=["early", "late"])
 
 
 def awakened(settings, seed=0):
@@ -45,7 +55,7 @@ def differential(settings, seed=0, scale=0.3):
     return torch.from_numpy(np.clip(rng.normal(0, scale, shape), -1, 1).astype(np.float32))
 
 
-@pytest.mark.parametrize("settings", [SMALL, OTHER_KINDS], ids=["mobile", "other kinds"])
+@pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
 def test_it_equals_the_training_network(settings):
     network = awakened(settings)
     deploy = DeployNetwork(network)
@@ -59,23 +69,26 @@ def test_it_equals_the_training_network(settings):
                 assert (a - b).abs().max() <= 1e-6, name
 
 
-def test_the_outputs_compared_do_depend_on_the_input():
-    network = awakened(SMALL)
-    answers = [DeployNetwork(network)(differential(SMALL, seed, 0.1 + 0.2 * seed)) for seed in range(3)]
+@BOTH_FUSIONS
+def test_the_outputs_compared_do_depend_on_the_input(settings):
+    network = awakened(settings)
+    answers = [DeployNetwork(network)(differential(settings, seed, 0.1 + 0.2 * seed)) for seed in range(3)]
     for name, values in zip(("score", "type", "depth", "response"), zip(*answers, strict=True), strict=True):
         assert torch.stack(values).std(dim=0).max() > 1e-3, name
 
 
-def test_no_tensor_has_more_than_four_axes():
-    deploy = DeployNetwork(awakened(SMALL))
-    program = torch.export.export(deploy, (differential(SMALL),))
+@BOTH_FUSIONS
+def test_no_tensor_has_more_than_four_axes(settings):
+    deploy = DeployNetwork(awakened(settings))
+    program = torch.export.export(deploy, (differential(settings),))
     ranks = [node.meta["val"].dim() for node in program.graph.nodes if isinstance(node.meta.get("val"), torch.Tensor)]
     assert len(ranks) > 100
     assert max(ranks) == MAX_RANK
 
 
-def test_softmax_is_always_on_the_last_axis():
-    program = torch.export.export(DeployNetwork(awakened(SMALL)), (differential(SMALL),))
+@BOTH_FUSIONS
+def test_softmax_is_always_on_the_last_axis(settings):
+    program = torch.export.export(DeployNetwork(awakened(settings)), (differential(settings),))
     axes = [
         (node.args[1], node.meta["val"].dim())
         for node in program.graph.nodes

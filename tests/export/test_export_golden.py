@@ -83,7 +83,7 @@ def test_every_stage_follows_from_the_one_before_by_the_formula(packed):
 def test_affines_take_the_stored_landmarks_to_the_template_by_least_squares(packed):
     template = read_json(packed.path, "manifest.json")["alignment"]
     landmarks = np.array(read_json(packed.path, f"{BASE}/landmarks.json")["points"])
-    affines = np.array(read_json(packed.path, f"{BASE}/affines.json")["affines"])
+    affines = np.array(read_json(packed.path, f"{BASE}/affines.json")["from_landmarks"])
     for points, affine in zip(landmarks[:, template["indices"]], affines, strict=True):
         design = np.hstack([points, np.ones((len(points), 1))])
         normal = np.linalg.solve(design.T @ design, design.T @ np.array(template["points"]))
@@ -105,6 +105,9 @@ def test_reading_gives_back_what_was_stored(packed, tmp_path):
         assert golden.name == "disk"
         assert np.array_equal(golden.capture.frames, stub_capture().frames)
         assert np.array_equal(golden.landmarks, np.stack([stub_face().points] * 5))
+        stored = read_json(packed.path, f"{BASE}/affines.json")
+        assert np.array_equal(golden.landmark_affines, stored["from_landmarks"])
+        assert np.array_equal(golden.affines, stored["affines"])
         assert golden.capture.depth_mm is None
         assert golden.decision == read_json(packed.path, f"{BASE}/decision.json")
 
@@ -121,6 +124,8 @@ DAMAGES = {
     "an index of lists": ("golden/golden.json", lambda data: b"[]"),
     "a name that leads out": ("golden/golden.json", lambda data: data.replace(b'"disk"', b'"../.."')),
     "missing landmarks": (f"{BASE}/landmarks.json", lambda data: data.replace(b'"points"', b'"point"')),
+    "no landmark maps": (f"{BASE}/affines.json", lambda data: data.replace(b'"from_landmarks"', b'"of_landmarks"')),
+    "maps of another shape": (f"{BASE}/affines.json", lambda data: b'{"from_landmarks": [[1.0]], "affines": [[1.0]]}'),
     "a truncated frame": (f"{BASE}/capture/frame_1.png", lambda data: data[:-30]),
     "a truncated aligned frame": (f"{BASE}/aligned_2.png", lambda data: data[:-30]),
     "JSON that contradicts raw": (

@@ -14,13 +14,16 @@ from export.onnx import OPSET, export_onnx, structure_gates
 from training.network import ATRFAS, MOBILE
 
 SETTINGS = replace(MOBILE, n0=4, input_size=64)
+FUSIONS = {"early": SETTINGS, "late": replace(SETTINGS, fusion="late", joint_widths=(), shared_encoder=False)}
 SHAPE = (4, 3, 64, 64)
+MOVES = ("Transpose", "Unsqueeze", "Reshape")
+"""Operations that leave values as they are."""
 
 
-@pytest.fixture(scope="module")
-def network():
+@pytest.fixture(scope="module", params=FUSIONS)
+def network(request):
     torch.manual_seed(2)
-    return ATRFAS(SETTINGS).eval()
+    return ATRFAS(FUSIONS[request.param]).eval()
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +63,17 @@ def test_the_expectation_over_bins_is_not_a_convolution(model):
     sums = [node for node in graph.node if node.op_type == "ReduceSum"]
     products = {node.output[0]: node for node in graph.node if node.op_type == "Mul"}
     softmaxes = {o for node in graph.node if node.op_type == "Softmax" for o in node.output}
-    expectations = [s for s in sums if s.input[0] in products and set(products[s.input[0]].input) & softmaxes]
-    assert len(expectations) == 3  # depth, attention, and the fusion over frames
+    before = {node.output[0]: node.input[0] for node in graph.node if node.op_type in MOVES}
+
+    def source(name):
+        while name in before:
+            name = before[name]
+        return name
+
+    expectations = [
+        s for s in sums if s.input[0] in products and set(map(source, products[s.input[0]].input)) & softmaxes
+    ]
+    assert len(expectations) == 3  # depth, attention, and the fusion over frames: of depths, or of features
     assert not softmaxes & {i for node in graph.node if node.op_type == "Conv" for i in node.input}
     assert convolutions
 

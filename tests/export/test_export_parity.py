@@ -73,7 +73,7 @@ def test_an_exported_file_passes_every_gate(model, network, inputs):
     [
         ("classification_head.linear.bias", 1e-3, "score"),
         ("type_gate.linear.2.bias", 1e-3, "type|score|depth"),  # the gate mixes the depth, too
-        ("experts.1.output.bias", 0.1, "depth|score"),
+        ("experts.decoders.1.output.bias", 0.1, "depth|score"),
         ("flash_response_head.linear.2.bias", 1e-3, "flash_response"),
     ],
 )

@@ -1,5 +1,6 @@
 """A sound bundle passes every gate; a bundle broken on purpose misses the gate that names what was broken."""
 
+import dataclasses
 import json
 import struct
 
@@ -10,14 +11,20 @@ import pytest
 import typer
 from onnx import numpy_helper
 from stub_capture import StubDetector, stub_face
+from textured_faces import IDENTITY, misplacements, textured_capture
 from typer.testing import CliRunner
 
+from export.golden import golden_of
 from export.golden_reading import read_golden
 from export.parity import ParityError
+from export.replay import affine_error, aligned_error, registration_error
 from export.verify import artifact_gates, repeat_gates, require_sound, verify
 from flashproof.commands import verify as command
+from sdk_reference.align import map_points
 from sdk_reference.bundle import load_bundle
+from sdk_reference.checker import Checker
 from sdk_reference.errors import BundleHashMismatch
+from sdk_reference.landmarks import N_LANDMARKS, Face
 from sdk_reference.manifest import from_json
 from sdk_reference.quality import QualityLimits
 from sdk_reference.runtime import open_backend
@@ -25,6 +32,8 @@ from sdk_reference.runtime import open_backend
 BASE = "golden/disk"
 MODEL_FILE = "models/atr-fas.fp32.onnx"
 MODEL = "atr-fas.fp32.onnx"
+TEMPLATE_FACE = stub_face(scale=1.0).points
+NO_DEPTH = np.zeros(N_LANDMARKS, np.float32)
 
 
 def missed(folder, detector=None):
@@ -40,6 +49,13 @@ def edit_json(path, edit):
     value = json.loads(path.read_text(encoding="utf-8"))
     edit(value)
     path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def shift_map(folder, which, amount):
+    def edit(stored):
+        stored[which][0][0][2] += amount
+
+    edit_json(folder / BASE / "affines.json", edit)
 
 
 def edit_model(folder, edit):
@@ -84,7 +100,8 @@ def test_a_sound_bundle_passes_every_gate(packed):
     json.dumps(shown, allow_nan=False)
     names = [gate["name"] for gate in shown["gates"]]
     assert len(set(names)) == len(names)
-    for stage in ("landmarks", "affines", "aligned", "differential", "model_input", "quality", "response", "decision"):
+    stages = ("landmarks", "affines", "registration", "aligned", "differential", "model_input", "quality", "response")
+    for stage in (*stages, "decision"):
         assert f"golden disk {stage}" in names
 
 
@@ -115,11 +132,17 @@ BREAKS = {
         ),
         "golden disk affines",
     ),
-    "an affine shifted by a hundredth of a pixel": (
-        lambda folder: edit_json(
-            folder / BASE / "affines.json", lambda v: v["affines"][0][0].__setitem__(2, v["affines"][0][0][2] + 0.01)
-        ),
+    "a landmark map shifted by a hundredth of a pixel": (
+        lambda folder: shift_map(folder, "from_landmarks", 0.01),
         "golden disk affines",
+    ),
+    "a corrected map shifted by a fiftieth of a pixel": (
+        lambda folder: shift_map(folder, "affines", 0.02),
+        "golden disk registration",
+    ),
+    "a corrected map that cannot be undone": (
+        lambda folder: edit_json(folder / BASE / "affines.json", lambda v: v.update(affines=[[[0.0] * 3] * 2] * 5)),
+        "golden disk registration",
     ),
     "a difference of the other sign": (
         lambda folder: (folder / BASE / "differential_window.f32").write_bytes(
@@ -195,6 +218,33 @@ def test_another_landmark_detector_is_noticed_and_so_is_what_it_does_to_the_verd
     assert "golden disk landmarks" in found
     assert "golden disk affines" not in found  # later stages start from what is stored
     assert {"golden disk landmarks", "golden disk from frames"} <= missed(packed.path, StubDetector([]))
+
+
+@pytest.fixture
+def textured(packed):
+    """A golden capture with something to register: a marked face whose landmarks misplace each frame."""
+    rng = np.random.default_rng(0)
+    capture = textured_capture([IDENTITY] * 5, rng)
+    found = [[Face(map_points(TEMPLATE_FACE, one).astype(np.float32), NO_DEPTH)] for one in misplacements(rng)]
+    return golden_of("marked", Checker(load_bundle(packed.path), StubDetector(per_call=found)).check(capture))
+
+
+def test_registration_is_replayed_from_the_stored_landmark_maps(textured, packed):
+    settings = load_bundle(packed.path).manifest.preprocess
+    assert np.abs(textured.affines - textured.landmark_affines).max() > 0.5
+    assert affine_error(textured) == 0
+    assert registration_error(textured, settings) < 1e-9
+    assert aligned_error(textured) == 0
+    uncorrected = dataclasses.replace(textured, affines=textured.landmark_affines)
+    assert registration_error(uncorrected, settings) > 0.5
+    assert registration_error(uncorrected, dataclasses.replace(settings, registration="none")) < 1e-9
+
+
+def test_registration_is_measured_in_pixels_of_the_aligned_frame(textured, packed):
+    settings = load_bundle(packed.path).manifest.preprocess
+    shift = np.array([[0.0, 0.0, 0.3], [0.0, 0.0, -0.4]])
+    shifted = dataclasses.replace(textured, affines=textured.affines + shift)
+    assert registration_error(shifted, settings) == pytest.approx(0.5, abs=1e-9)
 
 
 class Unsteady:

@@ -209,6 +209,7 @@ def test_one_bad_frame_fails_the_capture(answers: list, kind: type[Exception]) -
         {"input_size": 128.0},
         {"transfer": "gamma"},
         {"gain": "auto"},
+        {"registration": "features"},
         {"gain_target": 0.0},
         {"gain_target": float("nan")},
         {"gain_limit": float("inf")},

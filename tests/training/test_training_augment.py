@@ -111,7 +111,7 @@ def test_exposure_and_cast_are_gains_in_linear_light() -> None:
 
 
 def test_registration_errors_stay_below_their_bound_and_differ_between_frames() -> None:
-    shifts = draw_registration(ALL, np.random.default_rng(0), 4000)
+    shifts = draw_registration(replace(ALL, registration_px=0.35), np.random.default_rng(0), 4000)
     assert np.abs(shifts).max() <= 0.7 + 1e-9
     assert shifts.std() == pytest.approx(0.35 * 0.9594, rel=0.03)  # a normal clipped at ±2 σ: E x² = 0.9205 σ²
     assert np.abs(shifts.mean(axis=0)).max() < 0.02

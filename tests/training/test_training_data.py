@@ -21,7 +21,7 @@ from training import store as store_module
 from training.augment import NO_AUGMENTATION, AugmentSettings
 from training.data import CaptureData, CaptureDataset, join_stores
 from training.errors import ClassMissing, DatasetInvalid, LabelsMissing
-from training.prepare import prepare_all, prepare_dataset
+from training.prepare import PREPARATION_VERSION, prepare_all, prepare_dataset
 from training.sampling import BalancedSampler
 from training.splits import require_disjoint, split_of
 from training.store import AlignedStore
@@ -93,7 +93,7 @@ def test_an_exchanged_capture_is_prepared_again(tmp_path: Path) -> None:
 def test_another_preparation_makes_another_store(
     dataset: Path, prepared: AlignedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.prepare.PREPARATION_VERSION", 2)
+    monkeypatch.setattr("training.prepare.PREPARATION_VERSION", PREPARATION_VERSION + 1)
     other = prepare(dataset)
     assert other.folder != prepared.folder
 

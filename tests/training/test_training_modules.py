@@ -10,8 +10,10 @@ from scipy import special
 from training.modules import (
     AttentionGate,
     ClassificationHead,
+    Experts,
     FlashResponseHead,
     Fusion,
+    JointStem,
     Mixture,
     PositionEmbedding,
     ResUNet,
@@ -125,7 +127,7 @@ def test_resunet_keeps_the_size_of_the_map(block, skip):
 
 def test_resunet_halves_by_max_pooling_and_doubles_by_repetition():
     unet, sizes = small_unet().eval(), []
-    for part in (*unet.encoder, *unet.decoder):
+    for part in (*unet.encoder.blocks, *unet.decoder.blocks):
         part.register_forward_hook(
             lambda module, inputs, output: sizes.append((*inputs[0].shape[1:3], output.shape[2]))
         )
@@ -137,12 +139,52 @@ def test_resunet_halves_by_max_pooling_and_doubles_by_repetition():
 def test_resunet_passes_the_encoders_largest_map_to_the_last_decoder_block():
     unet = small_unet(skip="add", encoder=(4, 6, 8), decoder=(4, 4)).eval()
     seen = {}
-    unet.encoder[0].register_forward_hook(lambda m, i, o: seen.update(skip=o))
-    unet.decoder[0].register_forward_hook(lambda m, i, o: seen.update(below=o))
-    unet.decoder[1].register_forward_hook(lambda m, i, o: seen.update(joined=i[0]))
+    unet.encoder.blocks[0].register_forward_hook(lambda m, i, o: seen.update(skip=o))
+    unet.decoder.blocks[0].register_forward_hook(lambda m, i, o: seen.update(below=o))
+    unet.decoder.blocks[1].register_forward_hook(lambda m, i, o: seen.update(joined=i[0]))
     unet(torch.randn(1, 3, 8, 8))
     repeated = np.kron(seen["below"].detach().numpy(), np.ones((2, 2), np.float32))
     assert np.allclose(seen["joined"].detach().numpy(), repeated + seen["skip"].detach().numpy())
+
+
+def small_experts(shared_encoder, bins=5):
+    return Experts(
+        3, 2, 4, (4, 6), (4,), bins, block="dense", skip="add", output_kernel=1, shared_encoder=shared_encoder
+    ).eval()
+
+
+@pytest.mark.parametrize("shared_encoder", [False, True])
+def test_each_expert_answers_with_a_map_of_its_own(shared_encoder):
+    experts = small_experts(shared_encoder)
+    maps = experts(torch.randn(2, 2, 8, 8))
+    assert [tuple(m.shape) for m in maps] == [(2, 5, 8, 8)] * 3
+    for one, other in [(0, 1), (0, 2), (1, 2)]:
+        assert not torch.allclose(maps[one], maps[other])
+
+
+@pytest.mark.parametrize(("shared_encoder", "changed"), [(False, [False, True, False]), (True, [True, True, True])])
+def test_experts_share_an_encoder_only_when_they_are_told_to(shared_encoder, changed):
+    """A change of the last encoder is felt by all experts, or by the one that it belongs to."""
+    experts, x = small_experts(shared_encoder), torch.randn(1, 2, 8, 8)
+    before = experts(x)
+    encoder = experts.encoders[0 if shared_encoder else 1]
+    encoder.input[0].weight.data.neg_()
+    assert [not torch.equal(a, b) for a, b in zip(before, experts(x), strict=True)] == changed
+
+
+def test_joint_stem_sees_every_difference_and_quarters_the_side():
+    stem = JointStem(6, (4, 5, 7)).eval()
+    stacked = torch.randn(2, 18, 32, 16)
+    found = stem(stacked)
+    assert found.shape == (2, 7, 8, 4)
+    for channel in range(18):
+        other = stacked.clone()
+        other[:, channel] = 0
+        assert not torch.equal(stem(other), found)
+
+
+def test_type_gate_of_all_differences_gives_one_judgement_per_capture():
+    assert TypeGate((4, 6, 8), 7, 5, 3, inputs=18)(torch.zeros(2, 18, 32, 32)).shape == (2, 3)
 
 
 def test_type_gate_gives_one_judgement_per_frame():
@@ -153,8 +195,8 @@ def test_type_gate_gives_one_judgement_per_frame():
 
 def test_attention_gate_is_a_soft_argmax_times_its_span():
     gate = AttentionGate((4, 3), small_unet(bins=3), span=8.0).eval()
-    gate.unet.output.weight.data.zero_()
-    gate.unet.output.bias.data.copy_(torch.tensor([0.0, 0.0, math.log(2)]))  # ¼·½ + ½·1
+    gate.unet.decoder.output.weight.data.zero_()
+    gate.unet.decoder.output.bias.data.copy_(torch.tensor([0.0, 0.0, math.log(2)]))  # ¼·½ + ½·1
     found = gate(torch.randn(2, 3, 32, 32))
     assert found.shape == (2, 8, 8)
     assert found.flatten().tolist() == pytest.approx([8 * 0.625] * 128)

@@ -29,6 +29,8 @@ TINY = replace(
     attention_bins=4,
     response_width=6,
 )
+LATE = replace(TINY, fusion="late", joint_widths=(), shared_encoder=False)
+BOTH_FUSIONS = pytest.mark.parametrize("tiny", [TINY, LATE], ids=lambda settings: settings.fusion)
 
 
 def differential(settings, batch=2, seed=0):
@@ -58,8 +60,7 @@ def test_paper_preset_has_the_authors_size():
 def test_eighteen_expert_passes_of_the_paper_preset_take_thirty_gmac():
     network = on_meta(PAPER)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for expert in network.experts:
-            expert(torch.zeros(6, 64, 64, 64, device="meta"))
+        assert len(network.experts(torch.zeros(6, 64, 64, 64, device="meta"))) == 3
     assert counter.get_total_flops() / 2 == pytest.approx(30e9, rel=0.02)
 
 
@@ -83,12 +84,12 @@ def test_every_tensor_of_the_paper_has_the_papers_shape():
     assert shapes["stem"] == (6, 64, 64, 64)
     assert tuple(network.position_embedding.embedding.shape) == (1, 64, 64, 64)
     for i in range(3):
-        encoder = [shapes[f"experts.{i}.encoder.{level}"] for level in range(5)]
-        decoder = [shapes[f"experts.{i}.decoder.{level}"] for level in range(4)]
-        assert shapes[f"experts.{i}.input"] == (6, 128, 64, 64)
+        encoder = [shapes[f"experts.encoders.{i}.blocks.{level}"] for level in range(5)]
+        decoder = [shapes[f"experts.decoders.{i}.blocks.{level}"] for level in range(4)]
+        assert shapes[f"experts.encoders.{i}.input"] == (6, 128, 64, 64)
         assert encoder == [(6, 64, 64, 64), (6, 128, 32, 32), (6, 256, 16, 16), (6, 512, 8, 8), (6, 1024, 4, 4)]
         assert decoder == [(6, 256, 8, 8), (6, 128, 16, 16), (6, 64, 32, 32), (6, 64, 64, 64)]
-        assert shapes[f"experts.{i}"] == (6, 256, 64, 64)
+        assert shapes[f"experts.decoders.{i}"] == (6, 256, 64, 64)
     assert [shapes[f"type_gate.convolutions.{i}"][1] for i in range(3)] == [32, 64, 64]
     assert [shapes[f"type_gate.linear.{i}"] for i in (0, 2)] == [(6, 32), (6, 3)]
     assert shapes["attention_gate.stem.layers.0"] == (6, 16, 128, 128)
@@ -105,19 +106,20 @@ def test_every_tensor_of_the_paper_has_the_papers_shape():
     assert tuple(out.depth.shape) == (1, 64, 64)
 
 
+@BOTH_FUSIONS
 @pytest.mark.parametrize(("n0", "frames"), [(3, 2), (5, 6), (8, 12)])
-def test_outputs_have_the_agreed_shapes_for_any_number_of_frames(n0, frames):
-    settings = replace(TINY, n0=n0)
+def test_outputs_have_the_agreed_shapes_for_any_number_of_frames(tiny, n0, frames):
+    settings, judged = replace(tiny, n0=n0), {"late": frames, "early": 1}[tiny.fusion]
     out = ATRFAS(settings)(differential(settings))
     shapes = {name: tuple(value.shape) for name, value in vars(out).items()}
     assert shapes == {
         "score_logits": (2, 2),
         "score": (2,),
-        "type_logits": (2, frames, 3),
+        "type_logits": (2, judged, 3),
         "type": (2, 3),
         "attention": (2, frames, 8, 8),
-        "frame_depth_logits": (2, frames, 5, 8, 8),
-        "frame_depth": (2, frames, 8, 8),
+        "frame_depth_logits": (2, judged, 5, 8, 8),
+        "frame_depth": (2, judged, 8, 8),
         "depth": (2, 8, 8),
         "flash_response": (2, frames, 3),
     }
@@ -129,10 +131,12 @@ def test_attention_sums_to_one_over_the_frames_at_each_pixel():
     assert out.attention.std() > 0
 
 
-def test_fused_depth_score_and_type_follow_from_the_other_outputs():
-    out = ATRFAS(TINY)(differential(TINY))
+@BOTH_FUSIONS
+def test_fused_depth_score_and_type_follow_from_the_other_outputs(tiny):
+    out = ATRFAS(tiny)(differential(tiny))
     found = {name: value.detach().numpy() for name, value in vars(out).items()}
-    fused = np.einsum("bnhw,bnhw->bhw", found["attention"], found["frame_depth"])
+    weights = {"late": found["attention"], "early": np.ones((2, 1, 8, 8))}[tiny.fusion]
+    fused = np.einsum("bnhw,bnhw->bhw", weights, found["frame_depth"])
     assert np.allclose(found["depth"], fused, atol=1e-6)
     assert np.allclose(found["score"], special.softmax(found["score_logits"], axis=1)[:, LIVE], atol=1e-6)
     assert np.allclose(found["type"], special.softmax(found["type_logits"].mean(axis=1), axis=1), atol=1e-6)
@@ -147,14 +151,41 @@ def constant_logits(module, values):
     module.bias.data.copy_(torch.tensor(values))
 
 
-def test_the_network_mixes_expert_logits_before_the_softmax():
-    settings = replace(TINY, depth_bins=2)
+@BOTH_FUSIONS
+def test_the_network_mixes_expert_logits_before_the_softmax(tiny):
+    settings = replace(tiny, depth_bins=2)
     network = ATRFAS(settings).eval()
-    for expert, last in zip(network.experts, (4.0, -2.0, 0.0), strict=True):
-        constant_logits(expert.output, [0.0, last])
+    for decoder, last in zip(network.experts.decoders, (4.0, -2.0, 0.0), strict=True):
+        constant_logits(decoder.output, [0.0, last])
     constant_logits(network.type_gate.linear[2], [math.log(3), 0.0, -100.0])
     depth = network(differential(settings)).depth
     assert depth.flatten().tolist() == pytest.approx([special.expit(0.75 * 4.0 - 0.25 * 2.0)] * depth.numel(), abs=1e-6)
+
+
+def test_early_fusion_shows_the_experts_the_attended_features_beside_all_differences_at_once():
+    network, x, seen = ATRFAS(TINY).eval(), differential(TINY), {}
+    for name in ("stem", "joint_stem", "type_gate"):
+        getattr(network, name).register_forward_hook(lambda _, i, o, name=name: seen.update({name: (i[0], o)}))
+    network.experts.register_forward_hook(lambda _, i, o: seen.update(experts=(i[0], o)))
+    network.position_embedding.embedding.data.normal_()
+    out = network(x)
+    stacked = x.numpy().reshape(2, 18, 32, 32)  # difference by difference, red, green, blue of each
+    np.testing.assert_array_equal(seen["joint_stem"][0], stacked)
+    np.testing.assert_array_equal(seen["type_gate"][0], stacked)
+    features = seen["stem"][1].detach().numpy().reshape(2, 6, 6, 8, 8)
+    attended = np.einsum("bnhw,bnchw->bchw", out.attention.detach().numpy(), features)
+    placed = attended + network.position_embedding.embedding.detach().numpy()
+    expected = np.concatenate([placed, seen["joint_stem"][1].detach().numpy()], axis=1)
+    np.testing.assert_allclose(seen["experts"][0].detach().numpy(), expected, atol=1e-5)
+
+
+def test_early_fusion_runs_the_experts_once_per_capture():
+    rows = {}
+    for settings in (TINY, LATE):
+        network = ATRFAS(settings).eval()
+        network.experts.register_forward_hook(lambda _, i, o, name=settings.fusion: rows.update({name: len(i[0])}))
+        network(differential(settings, batch=3))
+    assert rows == {"early": 3, "late": 3 * 6}
 
 
 def test_the_head_sees_nothing_but_the_depth_map():
@@ -164,17 +195,19 @@ def test_the_head_sees_nothing_but_the_depth_map():
     assert torch.equal(seen[0], out.depth.unsqueeze(1))
 
 
-def test_captures_of_a_batch_do_not_influence_each_other_in_evaluation():
-    network, x = ATRFAS(TINY).eval(), differential(TINY, batch=3)
+@BOTH_FUSIONS
+def test_captures_of_a_batch_do_not_influence_each_other_in_evaluation(tiny):
+    network, x = ATRFAS(tiny).eval(), differential(tiny, batch=3)
     together, alone = network(x), network(x[1:2])
     for name, value in vars(together).items():
         assert torch.allclose(value[1:2], getattr(alone, name), atol=1e-6), name
 
 
-def test_half_precision_training_gives_finite_float32_probabilities():
-    network = ATRFAS(TINY)
+@BOTH_FUSIONS
+def test_half_precision_training_gives_finite_float32_probabilities(tiny):
+    network = ATRFAS(tiny)
     with torch.autocast("cpu", torch.bfloat16):
-        out = network(differential(TINY))
+        out = network(differential(tiny))
     for name in ("score_logits", "score", "type", "attention", "depth", "flash_response"):
         value = getattr(out, name)
         assert value.dtype == torch.float32, name
@@ -218,6 +251,10 @@ def test_settings_with_unknown_or_missing_names_are_refused(change, names):
         ({"expert_decoder_widths": (6, 4, 4)}, "decoder level"),
         ({"expert_encoder_widths": (8,), "expert_decoder_widths": ()}, "encoder levels"),
         ({"skip": "add", "expert_encoder_widths": (5, 6, 8)}, "adding"),
+        ({"fusion": "middle"}, "fusion"),
+        ({"joint_widths": (4, 4)}, "joint_widths"),
+        ({"joint_widths": ()}, "joint_widths"),
+        ({"fusion": "late"}, "joint_widths"),
     ],
 )
 def test_settings_that_cannot_be_built_are_refused(change, text):
