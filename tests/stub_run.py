@@ -28,7 +28,14 @@ def stub_record(n0: int = 5, threshold: float = 0.01, simulated: bool = True) ->
         "preprocess": PreprocessSettings(input_size=INPUT_SIZE).to_dict(),
         "training": {"epochs": 17},
         "loss": {},
-        "quality_limits": asdict(QualityLimits()),
+        "trained_within": asdict(QualityLimits()),
+        "quality_limits": asdict(QualityLimits(min_flash_snr=4.0)),
+        "response_rule": {
+            "cosine_limit": 0.6,
+            "max_disagreeing_rows": 2,
+            "right_passes": 0.9961,
+            "wrong_caught": 0.8137,
+        },
         "parameters": 123_456,
         "best_epoch": 13,
         "data": {
