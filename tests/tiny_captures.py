@@ -61,7 +61,8 @@ def dome() -> np.ndarray:
 
 def answer(species: str) -> np.ndarray:
     """(SIZE, SIZE, 3): how much of the screen's light comes back."""
-    shapes = {"live": dome(), "print": np.full((SIZE, SIZE), 0.6), "replay": np.full((SIZE, SIZE), 0.2), "mask": dome()}
+    flat = np.float64(dome() > 0)  # the wall behind gets none of it
+    shapes = {"live": dome(), "print": 0.6 * flat, "replay": 0.2 * flat, "mask": dome()}
     tint = np.array([0.3, 0.6, 1.0]) if species == "mask" else np.array([1.0, 0.8, 0.6])
     return shapes[species][..., None] * tint * 0.5
 

@@ -38,7 +38,7 @@ from training.errors import DatasetInvalid
 from training.leaks import require_no_leaks
 from training.progress import progress_bar
 from training.refusals import show_refusals, write_report
-from training.relight import LayersRecord, add_layers_line, begin_layers, write_layers
+from training.relight import LAYERS_FILE, LayersRecord, add_layers_line, begin_layers, write_layers
 from training.shard_checks import open_shards
 from training.shards import is_sharded
 from training.source import Peek, damaged, hash_of, peek, read_source, size_of
@@ -110,20 +110,25 @@ def prepare_dataset(
     Raises `DatasetInvalid`, one of its kinds or `OutputNotWritable`. `detector_factory` is called once per process.
     """
     paths = find_captures(folder)
-    simulated = (read_dataset_record(folder) or {}).get("simulated")
-    said = [peek(path, simulated) for path in paths]
+    recorded = read_dataset_record(folder) or {}
+    said = [peek(path, recorded.get("simulated")) for path in paths]
     n0 = require_one_n0(said)
     origin = {"key": store_key(detector_factory), "names_sha256": _hash_of_lines(path.name for path in paths)}
     place = folder / f"prepared-{origin['key'][:12]}"
     done = begin_store(place, origin, (len(paths), n0, 3, TEMPLATE.size, TEMPLATE.size))
     records = [_with_frames_hash(record, place) for record in done if _unchanged(record, paths, said)]
     rewrite_index(place / INDEX_FILE, records)
-    if (folder / STAGES_FOLDER).is_dir():
+    if _may_be_relit(folder, recorded):
         begin_layers(place, len(paths), [record.row for record in records])
     store = AlignedStore(place, _complete(place, paths, records, workers, progress, detector_factory))
     require_finite_depth(store)
     write_report(place / REFUSED_FILE, store.records)
     return store
+
+
+def _may_be_relit(folder: Path, recorded: dict[str, Any]) -> bool:
+    """Whether scenes were kept; those of a set made with the screen off must stay dark, or it would be no control."""
+    return (folder / STAGES_FOLDER).is_dir() and not (recorded.get("settings") or {}).get("screen_off", False)
 
 
 def _complete(
@@ -212,7 +217,9 @@ def _prepare_one(
 def _align_layers(row: int, path: Path, place: Path, labels: Labels, affine: Affine) -> LayersRecord | None:
     """Keep the scene of a training capture, too, if there is one; `affine` is of the first frame in time."""
     stage = path.parent.parent / STAGES_FOLDER / f"{path.stem}.npz"
-    if labels.subject is None or split_of(labels.subject) != "train" or not stage.is_file():
+    if not (place / LAYERS_FILE).is_file() or not stage.is_file():
+        return None
+    if labels.subject is None or split_of(labels.subject) != "train":
         return None
     try:
         return write_layers(place, row, load_stage(stage), affine)

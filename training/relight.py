@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from simulator.phone import ExposureControl, Phone
 from simulator.stage import Stage
 from training.augment import AugmentSettings, draw_crop, place_depth
 from training.errors import DatasetInvalid
-from training.store import reserve_array
+from training.store import open_array, reserve_array
 
 LAYERS_FILE, LAYERS_INDEX = "layers.npy", "layers.jsonl"
 PLANES = 6
@@ -83,13 +84,18 @@ def write_layers(place: Path, row: int, stage: Stage, affine: Affine) -> LayersR
     ambient, screen = (resample(image, to_template, TEMPLATE.size) for image in (layers.ambient, layers.screen))
     scale = max(float(ambient.max()) / LARGEST_STORED, 1e-6)
     planes = np.concatenate([ambient / np.float32(scale), screen], axis=-1).transpose(2, 0, 1)
-    _open(place, writable=True)[row] = planes.astype(np.float16)
+    open_array(place / LAYERS_FILE, writable=True)[row] = planes.astype(np.float16)
     sensor_px = stage.phone.sensor_scale / scale_of(affine)
     return LayersRecord(row, scale, asdict(stage.phone), asdict(stage.lighting.screen), sensor_px)
 
 
 def begin_layers(place: Path, count: int, rows: Sequence[int]) -> None:
-    """Make room for the layers of `count` captures, or keep those of `rows`, which are done, and forget the others."""
+    """Make room for the layers of `count` captures, or keep those of `rows`, which are done, and forget the others.
+
+    Raises `DatasetInvalid` when there is an index without the layers that it speaks of.
+    """
+    if (place / LAYERS_INDEX).is_file() and not (place / LAYERS_FILE).is_file():
+        raise _damaged(f"{place / LAYERS_INDEX} without {LAYERS_FILE}", place)
     if not (place / LAYERS_FILE).is_file():
         reserve_array(place / LAYERS_FILE, (count, PLANES, TEMPLATE.size, TEMPLATE.size), np.dtype(np.float16))
     done = set(rows)
@@ -109,13 +115,28 @@ def read_layers_index(place: Path) -> list[LayersRecord]:
     path = place / LAYERS_INDEX
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     try:
-        return [LayersRecord(**json.loads(line)) for line in lines]
-    except (ValueError, TypeError) as error:
-        raise DatasetInvalid(
-            found=f"{path} with a damaged line ({error})",
-            expected="one JSON object per line",
-            remedy=f"delete {place} to have it made again",
-        ) from error
+        return [_parse(line) for line in lines]
+    except (ValueError, TypeError, LookupError) as error:
+        raise _damaged(f"{path} with a damaged line ({error})", place) from error
+
+
+def _parse(line: bytes) -> LayersRecord:
+    record = LayersRecord(**json.loads(line))
+    if type(record.row) is not int or record.row < 0:
+        raise ValueError(f"row {record.row!r}")
+    if not (0 < record.ambient_scale < math.inf and 0 < record.sensor_px < math.inf):
+        raise ValueError(f"scales {record.ambient_scale!r}, {record.sensor_px!r}")
+    Phone(**_frozen(record.phone))
+    ScreenLight(**_frozen(record.screen))
+    return record
+
+
+def _damaged(found: str, place: Path) -> DatasetInvalid:
+    return DatasetInvalid(
+        found=found,
+        expected=f"{LAYERS_FILE}, and {LAYERS_INDEX} with one JSON object per line",
+        remedy=f"delete {place} to have it made again",
+    )
 
 
 def _line(record: LayersRecord) -> bytes:
@@ -138,7 +159,7 @@ class LayerStore:
     def layers(self, row: int) -> AlignedLayers:
         """Return the layers of a row that is there."""
         record = self._by_row[row]
-        planes = np.asarray(_open(self.place)[row], np.float32).transpose(1, 2, 0)
+        planes = np.asarray(open_array(self.place / LAYERS_FILE)[row], np.float32).transpose(1, 2, 0)
         phone = Phone(**_frozen(record.phone))
         return AlignedLayers(
             ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(record.ambient_scale),
@@ -234,12 +255,3 @@ def _place(image: npt.NDArray[np.float32], affine: Affine) -> npt.NDArray[np.flo
     side = TEMPLATE.size
     moved = cv2.warpAffine(image, affine, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.float32)
-
-
-@lru_cache(maxsize=8)
-def _opened(path: Path, writable: bool) -> npt.NDArray[np.float16]:
-    return np.asanyarray(np.load(path, mmap_mode="r+" if writable else "r"))
-
-
-def _open(place: Path, writable: bool = False) -> npt.NDArray[np.float16]:
-    return _opened(place / LAYERS_FILE, writable)
