@@ -6,7 +6,6 @@ only after the gates of `export.parity` and of `export.verify` are open: a misse
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,10 @@ from typing import Any, Final
 import numpy as np
 from pydantic import ValidationError
 
+from export.card_files import CardFigures, as_json
+from export.cost import gflop_per_capture
 from export.golden import FloatArray, golden_of, write_golden
-from export.model_card import model_card
+from export.model_card import NOTHING_MEASURED, model_card
 from export.onnx import OPSET, export_onnx
 from export.parity import MAX_DIFFERENCE, Gate, check_parity, run_network
 from export.verify import require_sound, verify
@@ -33,6 +34,7 @@ from sdk_reference.landmarks import LandmarkDetector
 from sdk_reference.manifest import (
     INPUT_NAME,
     OUTPUT_NAMES,
+    SCHEMA_VERSION,
     SPECIES_ORDER,
     Artifact,
     FileEntry,
@@ -53,7 +55,6 @@ from training.network import ATRFAS
 MODEL_FILE: Final = "models/atr-fas.fp32.onnx"
 CARD_FILE: Final = "MODEL_CARD.md"
 PARITY_FILE: Final = "reports/parity.json"
-EVALUATION_FILE: Final = "reports/evaluation.json"
 LICENCE: Final = "Apache-2.0"
 FIRST_VERSION: Final = "0.1.0"
 ODD_SEED: Final = 0
@@ -120,15 +121,18 @@ def pack(
     inputs: Sequence[FloatArray],
     detector: LandmarkDetector,
     settings: PackSettings,
-    evaluation: Mapping[str, Any] | None = None,
+    figures: CardFigures = NOTHING_MEASURED,
 ) -> Packed:
     """Export `run` to a bundle folder at `out`.
 
     `golden` are the captures whose stages are stored, `inputs` further model inputs (N,3,S,S) on which the conversion
-    must agree, `evaluation` the JSON of `flashproof evaluate` for the model card. Raises ParityError for a missed gate,
-    OutputNotWritable for a place that holds something else, GoldenUnusable, or a UserFailure of a golden capture.
+    must agree, `figures` what was measured, for the model card. Raises ParityError for a missed gate, OutputNotWritable
+    for a place that holds something else, EvaluationUnusable for figures of another model, GoldenUnusable, or a
+    UserFailure of a golden capture.
     """
     require_free(out, settings.force)
+    manifest = manifest_of(run, settings)
+    card = model_card(manifest, run.record, gflop_per_capture(run.network), figures)  # before the work, not after it
     model = export_onnx(run.network)
     prepared = [preprocess(capture, detector, run.preprocess).model_input for capture in golden.values()]
     noise = np.random.default_rng(ODD_SEED)
@@ -136,10 +140,9 @@ def pack(
     with built_beside(out) as folder:
         write_file(folder / MODEL_FILE, model)
         write_json(folder / PARITY_FILE, parity_report(parity, len(prepared), len(inputs)))
-        if evaluation is not None:
-            write_json(folder / EVALUATION_FILE, evaluation)
-        manifest = manifest_of(run, settings)
-        write_file(folder / CARD_FILE, model_card(manifest, run.record, evaluation).encode())
+        for path, content in figures.files.items():
+            write_json(folder / path, content)
+        write_file(folder / CARD_FILE, card.encode())
         add_golden(folder, manifest, golden, detector, run.network)
         verification = verify(folder, detector)
         require_sound(verification)
@@ -173,7 +176,7 @@ def manifest_of(run: Run, settings: PackSettings) -> Manifest:
         raise invalid_run(f"inputs of {run.preprocess.input_size} pixels", f"{run.settings.input_size}, the network's")
     try:
         return Manifest(
-            schema_version=1,
+            schema_version=SCHEMA_VERSION,
             name=settings.name or f"flashproof-{record['preset']}",
             version=settings.version,
             created=settings.created,
@@ -294,7 +297,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write readable JSON; ValueError for NaN and infinity."""
-    write_file(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_file(path, as_json(value))
 
 
 def invalid_run(found: str, expected: str) -> RunInvalid:

@@ -1,4 +1,4 @@
-"""The bundle's manifest, schema version 1: what whoever embeds the model must know to decide alike.
+"""The bundle's manifest, schema version 2: what whoever embeds the model must know to decide alike.
 
 Not in the paper, which publishes neither preprocessing nor thresholds. The manifest embeds the runtime's own settings
 classes, so that the file and the code cannot name things differently. Nothing has a default on disk: a field left out
@@ -22,7 +22,7 @@ from sdk_reference.errors import BundleMalformed, BundleSchemaUnsupported
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2  # 1 stated neither the registration of frames nor a limit of exposure drift
 MAX_MANIFEST_BYTES: Final = 1_000_000
 MAX_PATH_LENGTH: Final = 200
 SPECIES_ORDER: Final = ("print", "replay", "mask")
@@ -185,7 +185,7 @@ class Training(Record):
 class Manifest(Record):
     """`manifest.json` of a bundle."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]

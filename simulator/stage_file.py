@@ -62,10 +62,8 @@ def load_stage(path: Path) -> Stage:
             layers=_unpack("layers", arrays),
             eyes_shut=_unpack("eyes_shut", arrays) if "eyes_shut_ambient" in arrays else None,
             view=View(**head["view"]),
-            lighting=Lighting(
-                settings_from_json(Ambient, head["ambient"]), settings_from_json(ScreenLight, head["screen"])
-            ),
-            phone=settings_from_json(Phone, head["phone"]),
+            lighting=Lighting(_settings(Ambient, head["ambient"]), _settings(ScreenLight, head["screen"])),
+            phone=_settings(Phone, head["phone"]),
             middle_cm=arrays["middle_cm"],
         )
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -99,7 +97,7 @@ def _unpack(name: str, arrays: dict[str, np.ndarray]) -> LightLayers:
     )
 
 
-def settings_from_json(kind: type[Any], values: dict[str, Any]) -> Any:
+def _settings(kind: type[Any], values: dict[str, Any]) -> Any:
     """A frozen dataclass from its JSON form: lists become tuples again, however deep."""
     return kind(**{field.name: _frozen(values[field.name]) for field in fields(kind)})
 

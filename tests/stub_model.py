@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sdk_reference.bundle import hash_files, write_manifest
 from sdk_reference.differential import differential_rows
 from sdk_reference.manifest import (
+    SCHEMA_VERSION,
     SPECIES_ORDER,
     Alignment,
     Artifact,
@@ -150,7 +151,7 @@ def pack_stub_bundle(
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
     fields: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "name": "stub",
         "version": "0.0.1",
         "created": "2026-01-01T00:00:00Z",

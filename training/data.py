@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sdk_reference.preprocess import PreprocessSettings, aligned_to_input
 from sdk_reference.quality import Quality, QualityLimits, failures
-from training.augment import AugmentSettings, augment
+from training.augment import NO_AUGMENTATION, AugmentSettings, augment
 from training.depth_labels import area_average
 from training.errors import SettingOutOfRange
 from training.losses import LIVE_SPECIES
@@ -209,6 +209,7 @@ class CaptureData(lightning.LightningDataModule):
         weights: Mapping[str, float] = EVEN,
     ) -> None:
         super().__init__()
+        self.data = data
         self.weights = weights
         self.batch_size = batch_size
         self.loader_workers = loader_workers
@@ -217,6 +218,11 @@ class CaptureData(lightning.LightningDataModule):
         self.validation_set = CaptureDataset(data.stores, data.usable("val"), preprocess, augmentation, seed)
         require_both_classes("train", species_of(self.training_set))
         require_both_classes("val", species_of(self.validation_set))
+
+    def all_of(self, split: str) -> CaptureDataset:
+        """Return all captures of a split with an aligned face, those beyond a quality limit included, as they are."""
+        known = self.training_set
+        return CaptureDataset(known.stores, self.data.by_split[split], known.preprocess, NO_AUGMENTATION, known.seed)
 
     @property
     def steps_per_epoch(self) -> int:

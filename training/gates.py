@@ -92,6 +92,23 @@ class ResponseChoice:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False)
+class FittedDecision:
+    """What decides beside the weights, all of it from the validation split."""
+
+    limits: QualityLimits
+    response: ResponseChoice
+    judged: Scored
+    """The captures that the limits leave, on which the threshold is fixed."""
+
+
+def fit_decision(scored: Scored, base: QualityLimits, n0: int) -> FittedDecision:
+    """Fit limits and rule on all validation captures with an aligned face; `base` are the training's own limits."""
+    limits = fit_limits(scored, base)
+    response = fit_response_rule(scored, limits, n0, usual_response_rule(n0))
+    return FittedDecision(limits, response, scored.chosen(passing(qualities_of(scored), limits)))
+
+
 def usual_response_rule(n0: int) -> ResponseChoice:
     """The rule of the authors' released code, 2 of 6 rows, which stands where there is nothing to choose from."""
     rows = len(differential_rows(n0))

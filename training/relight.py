@@ -33,7 +33,6 @@ from sdk_reference.response import expected_response
 from simulator.light import ScreenLight
 from simulator.phone import ExposureControl, Phone
 from simulator.stage import Stage
-from simulator.stage_file import settings_from_json
 from training.augment import AugmentSettings, draw_crop, place_depth
 from training.errors import DatasetInvalid
 from training.store import open_array, reserve_array
@@ -117,7 +116,7 @@ def read_layers_index(place: Path) -> list[LayersRecord]:
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     try:
         return [_parse(line) for line in lines]
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise _damaged(f"{path} with a damaged line ({error})", place) from error
 
 
@@ -127,8 +126,7 @@ def _parse(line: bytes) -> LayersRecord:
         raise ValueError(f"row {record.row!r}")
     if not (0 < record.ambient_scale < math.inf and 0 < record.sensor_px < math.inf):
         raise ValueError(f"scales {record.ambient_scale!r}, {record.sensor_px!r}")
-    settings_from_json(Phone, record.phone)
-    settings_from_json(ScreenLight, record.screen)
+    Phone(**_frozen(record.phone)), ScreenLight(**_frozen(record.screen))  # TypeError where something is missing
     return record
 
 
@@ -161,13 +159,22 @@ class LayerStore:
         """Return the layers of a row that is there."""
         record = self._by_row[row]
         planes = np.asarray(open_array(self.place / LAYERS_FILE)[row], np.float32).transpose(1, 2, 0)
-        phone: Phone = settings_from_json(Phone, record.phone)
+        phone = Phone(**_frozen(record.phone))
         return AlignedLayers(
             ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(record.ambient_scale),
             screen=np.ascontiguousarray(planes[..., 3:]),
             phone=replace(phone, sensor_scale=max(record.sensor_px, 1.0)),
-            light=settings_from_json(ScreenLight, record.screen),
+            light=ScreenLight(**_frozen(record.screen)),
         )
+
+
+def _frozen(values: dict[str, Any]) -> dict[str, Any]:
+    """A frozen dataclass's fields from their JSON form: lists become tuples again, however deep."""
+    return {name: _tuples(value) for name, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,6 @@ from sdk_reference.atomic_files import write_json, writing_to
 from sdk_reference.landmarks import FaceMeshDetector
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
-from training.augment import NO_AUGMENTATION
 from training.checkpoint import (
     BEST_FILE,
     LAST_FILE,
@@ -45,10 +44,10 @@ from training.checkpoint import (
     require_resumable,
     save_run,
 )
-from training.data import CaptureData, CaptureDataset, PreparedData, join_stores, require_equal_shares
+from training.data import CaptureData, PreparedData, join_stores, require_equal_shares
 from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
 from training.evaluate import operating_point
-from training.gates import ResponseChoice, fit_limits, fit_response_rule, passing, qualities_of, usual_response_rule
+from training.gates import fit_decision
 from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
 from training.network import ATRFAS, NetworkSettings
@@ -56,7 +55,7 @@ from training.network import PRESETS as NETWORKS
 from training.prepare import DetectorFactory, prepare_all
 from training.processes import lost_processes_are_errors
 from training.run_keeper import RunKeeper, read_best, read_log
-from training.scoring import Scored, network_scorer, score_dataset
+from training.scoring import network_scorer, score_dataset
 from training.settings import TrainSettings
 from training.training_progress import TrainingProgress
 
@@ -291,34 +290,13 @@ def new_network(plan: Plan) -> ATRFAS:
         return ATRFAS(plan.network)
 
 
-@dataclass(frozen=True, eq=False)
-class FittedDecision:
-    """What decides beside the weights, all of it from the validation split."""
-
-    limits: QualityLimits
-    response: ResponseChoice
-    judged: Scored
-    """The captures that the limits leave, on which the threshold is fixed."""
-
-
-def fit_decision(network: ATRFAS, task: Task) -> FittedDecision:
-    """Fit quality limits and response rule on all validation captures with a face; see `training.gates`."""
-    plan, n0 = task.plan, task.plan.network.n0
-    everything = CaptureDataset(
-        task.data.stores, task.data.by_split["val"], plan.preprocess, NO_AUGMENTATION, plan.training.seed
-    )
-    scored = score_dataset(network_scorer(network), everything)
-    limits = fit_limits(scored, plan.limits)
-    response = fit_response_rule(scored, limits, n0, usual_response_rule(n0))
-    return FittedDecision(limits, response, scored.chosen(passing(qualities_of(scored), limits)))
-
-
 def record_of(task: Task, out: Path, network: ATRFAS) -> dict[str, Any]:
     """Return what run.json says about a training: all that is needed to rebuild it and to judge it."""
     plan, data = task.plan, task.data
     best = read_best(out)
     assert best is not None, "every epoch of the training writes its merit"
-    fitted = fit_decision(network, task)
+    scored = score_dataset(network_scorer(network), task.loaders.all_of("val"))
+    fitted = fit_decision(scored, plan.limits, plan.network.n0)
     settings = plan.to_dict()
     loss = settings["training"].pop("loss")
     return {

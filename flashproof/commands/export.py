@@ -37,6 +37,13 @@ def export(
     evaluation: Annotated[
         Path | None, typer.Option(help="JSON file of `flashproof evaluate`, for the model card.", show_default=False)
     ] = None,
+    screen_off: Annotated[
+        Path | None,
+        typer.Option(help="The same of captures of `simulate --screen-off`.", show_default=False),
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="JSON file of `python -m training.real_pairs`.", show_default=False)
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the bundle. [default: flashproof- and the preset]", show_default=False)
     ] = None,
@@ -55,7 +62,8 @@ def export(
     settings = {"created": now(), "name": name, "version": bundle_version, "force": force}
     try:
         with Console(stderr=True, quiet=as_json).status("Converting and proving ..."):
-            packed = make_bundle(run, out, golden, data or [], proof_captures, evaluation, settings)
+            files = (evaluation, screen_off, real)
+            packed = make_bundle(run, out, golden, data or [], proof_captures, files, settings)
     except FlashproofError as error:
         if not as_json:
             raise
@@ -74,17 +82,17 @@ def make_bundle(
     golden: str,
     data: list[Path],
     proof_captures: int,
-    evaluation: Path | None,
+    files: tuple[Path | None, Path | None, Path | None],
     settings: Mapping[str, Any],
 ) -> Packed:
-    """Gather what the export is proved on, and pack. Raises FlashproofError."""
+    """Gather what the export is proved on, and pack; `files` as `read_figures` takes them. Raises FlashproofError."""
+    from export.card_files import read_figures
     from export.inputs import dataset_inputs, golden_captures, proof_inputs
-    from export.model_card import read_evaluation
     from export.pack import PackSettings, pack, require_free
     from training.checkpoint import load_run
 
     require_free(out, settings["force"])  # before the work, not after it
-    figures = read_evaluation(evaluation) if evaluation is not None else None
+    figures = read_figures(*files)
     trained = load_run(run)
     n0 = trained.settings.n0
     captures = golden_captures(golden, n0)

@@ -2,19 +2,19 @@
 
 import copy
 import json
-import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import typer
+from made_up_evaluation import made_up_evaluation, made_up_real_pairs
 from stub_capture import StubDetector, stub_capture
 from stub_run import stub_record, stub_run
 from typer.testing import CliRunner
 
 import export.pack
 from export.inputs import MAX_GOLDEN, golden_captures, name_of, proof_inputs, simulated_golden
-from export.model_card import EvaluationUnusable, model_card, read_evaluation
 from export.pack import PackSettings, manifest_of, pack
 from export.parity import ParityError
 from export.verify import verify
@@ -29,23 +29,6 @@ from training.errors import RunInvalid
 
 SETTINGS = PackSettings(created="2026-01-02T03:04:05Z")
 GOLDEN = {"disk": stub_capture()}
-RATE = {"value": 0.0771, "low": 0.0551, "high": 0.0991}
-
-
-def evaluation_of(run, **changes):
-    return {
-        "eer": RATE,
-        "hter": RATE,
-        "apcer": {"print": {"value": 0.0882, "low": 0.0662, "high": 0.1102}},
-        "apcer_max": RATE,
-        "bpcer": RATE,
-        "threshold": run.threshold,
-        "counts": {"live": 260, "print": 241},
-        "refused": {"live": 9, "print": 0},
-        "simulated": True,
-        "split": "test",
-        "model": {"kind": "run", "name": run.record["name"]},
-    } | changes
 
 
 @pytest.fixture
@@ -145,72 +128,15 @@ def without(*path):
 @pytest.mark.parametrize("path", [("seed",), ("data", "sha256"), ("operating_point", "rates")], ids=".".join)
 def test_a_record_that_lacks_what_the_manifest_states_is_refused(run, path):
     record = {**without(*path), "name": "tiny"}
-    broken = type(run)(run.folder, run.settings, run.preprocess, run.limits, run.network, record)
+    broken = replace(run, record=record)
     with pytest.raises(RunInvalid, match=path[-1]):
         manifest_of(broken, SETTINGS)
 
 
 def test_a_run_whose_preprocessing_does_not_fit_its_network_is_refused(run):
-    other = type(run)(run.folder, run.settings, PreprocessSettings(), run.limits, run.network, run.record)
+    other = replace(run, preprocess=PreprocessSettings())
     with pytest.raises(RunInvalid, match="128"):
         manifest_of(other, SETTINGS)
-
-
-def test_the_card_holds_the_figures_of_the_record(packed):
-    card = (packed.path / "MODEL_CARD.md").read_text(encoding="utf-8")
-    for figure in (
-        "123,456 parameters",
-        "3,211 simulated captures of 267 simulated subjects",
-        "| validation | 512 | 39 | 270 live, 242 print |",
-        "87 flash_too_weak",
-        "cd" * 32,
-        "0.010000",
-        "| 1.23% | 0.45% to 2.67% | SIMULATED |",
-        "| APCER print: attacks of this species accepted | 3.21% | 1.11% to 4.44% | SIMULATED |",
-        "torch 2.13.0",
-    ):
-        assert figure in card, figure
-    assert "None were given at export" in card
-    assert "Certification: **none**" in card
-
-
-def test_every_rate_of_simulated_captures_says_so_in_its_own_row(run):
-    card = model_card(manifest_of(run, SETTINGS), run.record, evaluation_of(run))
-    rows = [
-        line
-        for line in card.splitlines()
-        if re.search(r"\d%", line) and line.startswith("|") and "interval" not in line
-    ]
-    assert len(rows) == 7
-    assert all(row.endswith("| SIMULATED |") for row in rows)
-    assert "| APCER print: attacks of this species accepted | 8.82% | 6.62% to 11.02% | SIMULATED |" in rows
-    assert "9 live" in card and "test split" in card
-
-
-def test_the_card_follows_the_record(run):
-    record = copy.deepcopy(run.record)
-    record["data"]["splits"]["test"]["captures"] = 777
-    assert "| test | 777 |" in model_card(manifest_of(run, SETTINGS), record)
-    del record["best_epoch"]
-    with pytest.raises(Exception, match="best_epoch"):
-        model_card(manifest_of(run, SETTINGS), record)
-
-
-@pytest.mark.parametrize(
-    "changes", [{"threshold": 0.5}, {"threshold": float("nan")}, {"model": {"kind": "run", "name": "another"}}], ids=str
-)
-def test_figures_of_another_model_do_not_get_into_the_card(run, changes):
-    with pytest.raises(EvaluationUnusable):
-        model_card(manifest_of(run, SETTINGS), run.record, evaluation_of(run, **changes))
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"eer": 0.1}', json.dumps({"eer": {"value": 0.5, "low": 0.6, "high": 0.7}})], ids=str
-)
-def test_a_damaged_evaluation_file_is_refused(content, tmp_path):
-    (tmp_path / "evaluation.json").write_text(content, encoding="utf-8")
-    with pytest.raises(EvaluationUnusable):
-        read_evaluation(tmp_path / "evaluation.json")
 
 
 def test_golden_captures_come_from_a_folder_a_zip_or_a_folder_of_them(tmp_path):
@@ -266,14 +192,24 @@ def flashproof_export(monkeypatch, quick):
 
 def test_the_command_writes_a_bundle_and_one_json_object(flashproof_export, run, tmp_path):
     save_capture(stub_capture(), tmp_path / "disk.zip")
-    (tmp_path / "figures.json").write_text(json.dumps(evaluation_of(run)), encoding="utf-8")
-    options = ("--golden", tmp_path / "disk.zip", "--proof-captures", 0, "--evaluation", tmp_path / "figures.json")
+    files = {
+        "--evaluation": made_up_evaluation(),
+        "--screen-off": made_up_evaluation(screen_off=True),
+        "--real": made_up_real_pairs(),
+    }
+    options = ["--golden", tmp_path / "disk.zip", "--proof-captures", 0]
+    for option, content in files.items():
+        (tmp_path / f"{option}.json").write_text(json.dumps(content), encoding="utf-8")
+        options += [option, tmp_path / f"{option}.json"]
     shown = flashproof_export(run.folder, "--out", tmp_path / "bundle", *options, "--json")
     assert shown.exit_code == 0, shown.output
     said = json.loads(shown.stdout)
     assert said["ok"] is True and said["captures"] == 1 and said["path"] == str(tmp_path / "bundle")
     bundle = load_bundle(tmp_path / "bundle")
-    assert bundle.identity == said["bundle"] and "reports/evaluation.json" in bundle.manifest.files
+    assert bundle.identity == said["bundle"]
+    reports = {f"reports/{name}.json" for name in ("parity", "evaluation", "screen_off", "real_pairs")}
+    assert {path for path in bundle.manifest.files if path.startswith("reports/")} == reports
+    assert "12.00% (3 of 25)" in bundle.read("MODEL_CARD.md").decode()
     again = flashproof_export(run.folder, "--out", tmp_path / "bundle", *options, "--json")
     assert again.exit_code == 3 and json.loads(again.stdout)["error"]["code"] == "output_not_writable"
 
@@ -282,6 +218,15 @@ def test_the_command_writes_a_bundle_and_one_json_object(flashproof_export, run,
 def test_the_command_refuses_what_it_cannot_do_and_writes_nothing(flashproof_export, run, tmp_path, arguments, status):
     shown = flashproof_export(run.folder, "--out", tmp_path / "bundle", "--json", *arguments)
     assert shown.exit_code == status
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_figures_of_another_threshold_are_refused_before_anything_is_converted(flashproof_export, run, tmp_path):
+    (tmp_path / "real.json").write_text(json.dumps(made_up_real_pairs(threshold=0.5)), encoding="utf-8")
+    save_capture(stub_capture(), tmp_path / "disk.zip")
+    options = ("--golden", tmp_path / "disk.zip", "--proof-captures", 0, "--real", tmp_path / "real.json", "--json")
+    shown = flashproof_export(run.folder, "--out", tmp_path / "bundle", *options)
+    assert shown.exit_code == 3 and json.loads(shown.stdout)["error"]["code"] == "evaluation_unusable"
     assert not (tmp_path / "bundle").exists()
 
 

@@ -20,6 +20,7 @@ from flashproof.app import EXIT_USAGE, run
 from flashproof.commands import check as check_module
 from sdk_reference.capture import save_capture
 from sdk_reference.landmarks import FaceMeshDetector
+from sdk_reference.manifest import SCHEMA_VERSION
 
 NONCE = "0123456789abcdef0123456789abcdef"
 KEYS = {"verdict", "score", "threshold", "species", "reasons", "timings_ms", "bundle"}
@@ -255,16 +256,18 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
-def set_schema_version(folder: Path) -> None:
+def set_schema_version(folder: Path, version: int) -> None:
     path = folder / "manifest.json"
-    path.write_text(path.read_text(encoding="utf-8").replace('"schema_version": 1', '"schema_version": 2'))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(f'"schema_version": {SCHEMA_VERSION}', f'"schema_version": {version}'))
 
 
 BAD_BUNDLES: dict[str, tuple[Callable[[Path], object], str]] = {
     "changed byte": (lambda f: flip_a_bit(f / MODEL_FILE), "bundle_hash_mismatch"),
     "missing file": (lambda f: (f / MODEL_FILE).unlink(), "bundle_file_missing"),
     "unlisted file": (lambda f: (f / "extra.txt").write_text("x"), "bundle_malformed"),
-    "unknown schema": (set_schema_version, "bundle_schema_unsupported"),
+    "older schema": (lambda f: set_schema_version(f, SCHEMA_VERSION - 1), "bundle_schema_unsupported"),
+    "newer schema": (lambda f: set_schema_version(f, SCHEMA_VERSION + 1), "bundle_schema_unsupported"),
     "broken manifest": (lambda f: (f / "manifest.json").write_text("{"), "bundle_malformed"),
     "nothing there": (shutil.rmtree, "bundle_not_found"),
 }
