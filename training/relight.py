@@ -116,7 +116,7 @@ def read_layers_index(place: Path) -> list[LayersRecord]:
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     try:
         return [_parse(line) for line in lines]
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise _damaged(f"{path} with a damaged line ({error})", place) from error
 
 
@@ -126,8 +126,7 @@ def _parse(line: bytes) -> LayersRecord:
         raise ValueError(f"row {record.row!r}")
     if not (0 < record.ambient_scale < math.inf and 0 < record.sensor_px < math.inf):
         raise ValueError(f"scales {record.ambient_scale!r}, {record.sensor_px!r}")
-    Phone(**_frozen(record.phone))
-    ScreenLight(**_frozen(record.screen))
+    Phone(**_frozen(record.phone)), ScreenLight(**_frozen(record.screen))  # TypeError where something is missing
     return record
 
 

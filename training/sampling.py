@@ -56,8 +56,10 @@ class BalancedSampler(Sampler[Draw]):
 
 
 def _rounds(positions: npt.NDArray[np.intp], count: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+    """`count` of the positions, 0 or more, in random order; none comes again before all came."""
     times = -(-count // len(positions))
-    return np.asarray(np.concatenate([rng.permutation(positions) for _ in range(times)])[:count], np.intp)
+    rounds = [rng.permutation(positions) for _ in range(times)]
+    return np.asarray(np.concatenate([positions[:0], *rounds])[:count], np.intp)
 
 
 class InOrder(Sampler[Draw]):

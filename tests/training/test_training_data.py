@@ -302,6 +302,14 @@ def test_classes_and_species_are_drawn_equally_often(species: list[str], expecte
         assert max(times.values()) - min(times.get(k, 0) for k in range(len(species)) if species[k] == name) <= 1
 
 
+def test_an_epoch_too_short_for_every_species_leaves_one_out() -> None:
+    """Two attacks for three species, masks twice as often as the others: somebody gets none, and nothing breaks."""
+    species = ["live", "print", "replay", "mask"]
+    sampler = BalancedSampler(species, seed=0, weights={"mask": 2.0})
+    assert sampler.quotas() == {"live": 2, "mask": 1, "print": 1, "replay": 0}
+    assert Counter(species[position] for _, position in sampler) == {"live": 2, "mask": 1, "print": 1}
+
+
 def test_every_epoch_has_its_own_order_and_its_own_draws() -> None:
     sampler = BalancedSampler(["live", "print"] * 8, seed=1)
     first = list(sampler)

@@ -96,8 +96,11 @@ def spoil_weights(module: Any, batch: Any) -> None:
         next(module.network.parameters()).fill_(torch.inf)
 
 
-def spoil_input(module: Any, batch: Any) -> None:
-    batch["input"][3, 0, 0, 0, 0] = torch.nan
+def spoil_part(name: str) -> Any:
+    def spoil(module: Any, batch: Any) -> None:
+        batch[name][3].flatten()[0] = torch.nan
+
+    return spoil
 
 
 def test_a_loss_that_is_no_number_stops_at_once_and_keeps_the_last_checkpoint(dataset: Path, stopped: Path) -> None:
@@ -122,20 +125,24 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(dataset: Path, s
     assert all(torch.isfinite(value).all() for value in seen[0].network.parameters())
 
 
-def test_a_batch_with_nan_names_the_capture_and_its_place(dataset: Path, stopped: Path) -> None:
-    with pytest.raises(DatasetInvalid, match=r"not finite in \d{6}\.zip \(input\), at epoch 1, step 1"):
-        run(stopped, dataset, At(1, 1, spoil_input))
+@pytest.mark.parametrize("part", ["input", "depth"])
+def test_a_batch_with_nan_names_the_capture_and_its_place(dataset: Path, stopped: Path, part: str) -> None:
+    with pytest.raises(DatasetInvalid, match=rf"not finite in \d{{6}}\.zip \({part}\), at epoch 1, step 1"):
+        run(stopped, dataset, At(1, 1, spoil_part(part)))
 
 
-def test_a_depth_label_that_is_no_number_names_its_capture(dataset: Path, tmp_path: Path) -> None:
+def test_a_stored_depth_label_that_is_no_number_names_its_capture_before_the_training_begins(
+    dataset: Path, tmp_path: Path
+) -> None:
     data = Path(shutil.copytree(dataset, tmp_path / "data"))
     (path,) = data.glob(f"prepared-*/{DEPTH_FILE}")
     store = [store for store in prepared(data) if split_of(store.subject) == "train"]
     labels = open_array(path, writable=True)
     labels[store[5].row, 30, 30] = np.nan
     labels.flush()
-    with pytest.raises(DatasetInvalid, match=rf"not finite in {store[5].name} \(depth\), at epoch 0, step"):
+    with pytest.raises(DatasetInvalid, match=rf"depth label with NaN or infinite values of {store[5].name}"):
         run(tmp_path / "run", data)
+    assert not (tmp_path / "run").exists()
 
 
 def prepared(data: Path) -> Any:
