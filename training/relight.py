@@ -126,7 +126,8 @@ def _parse(line: bytes) -> LayersRecord:
         raise ValueError(f"row {record.row!r}")
     if not (0 < record.ambient_scale < math.inf and 0 < record.sensor_px < math.inf):
         raise ValueError(f"scales {record.ambient_scale!r}, {record.sensor_px!r}")
-    Phone(**_frozen(record.phone)), ScreenLight(**_frozen(record.screen))  # TypeError where something is missing
+    Phone(**_frozen(record.phone))
+    ScreenLight(**_frozen(record.screen))
     return record
 
 
