@@ -32,7 +32,12 @@ class MaskKind:
     colour: tuple[tuple[float, float, float], tuple[float, float, float]]
     """Range of the material's own colour, linear RGB reflectance."""
     detail: Range
-    """How much of a face's own paint (brows, lips, blotches) it carries: 0 none, 1 all, as an exponent."""
+    """How much of a face's own light and dark (brows, lips, blotches) it carries: 0 none, 1 all, as an exponent."""
+    colour_detail: Range
+    """Likewise of a face's own changes of colour. A print carries them; paint has hardly any of the redness with which
+    blood tints cheeks, nose and ears (real mannequins under a flash show none)."""
+    off_colour: float
+    """Standard deviation of red and blue against green by which its skin colour misses a person's, in log."""
     roughness: Range
     f0: Range
     scatter_cm: tuple[float, float, float]
@@ -52,31 +57,32 @@ class MaskKind:
 WHITE, IVORY, WOOD = (0.55, 0.52, 0.48), (0.85, 0.83, 0.80), ((0.18, 0.09, 0.05), (0.5, 0.3, 0.2))
 MASKS: dict[str, MaskKind] = {
     "mask_resin": MaskKind(
-        0.10, (WHITE, IVORY), (0.8, 1.05), (0.22, 0.6), (0.040, 0.052), (0.012, 0.012, 0.010),
+        0.10, (WHITE, IVORY), (0.8, 1.05), (0.7, 1.05), 0.05, (0.22, 0.6), (0.040, 0.052), (0.012, 0.012, 0.010),
         (0.0, 0.08), (0.2, 0.9), (0.7, 0.15, 0.15), 0.35, 0.2,
     ),
     "mask_silicone": MaskKind(
-        0.0, (WHITE, IVORY), (0.75, 1.1), (0.28, 0.58), (0.026, 0.034), (0.16, 0.135, 0.115),
+        0.0, (WHITE, IVORY), (0.75, 1.1), (0.1, 0.6), 0.08, (0.28, 0.58), (0.026, 0.034), (0.16, 0.135, 0.115),
         (0.0, 0.05), (0.5, 1.1), (0.85, 0.0, 0.15), 0.5, 0.1,
     ),
     "mask_latex": MaskKind(
-        0.05, ((0.5, 0.40, 0.30), (0.75, 0.65, 0.52)), (0.6, 1.05), (0.35, 0.7), (0.036, 0.046), (0.045, 0.038, 0.032),
+        0.05, ((0.5, 0.40, 0.30), (0.75, 0.65, 0.52)), (0.6, 1.05), (0.0, 0.4), 0.12,
+        (0.35, 0.7), (0.036, 0.046), (0.045, 0.038, 0.032),
         (0.0, 0.08), (0.3, 1.0), (0.75, 0.1, 0.15), 0.5, 0.05,
     ),
     "mask_plastic": MaskKind(
-        0.20, (WHITE, IVORY), (0.6, 1.05), (0.14, 0.4), (0.038, 0.05), (0.0, 0.0, 0.0),
+        0.20, (WHITE, IVORY), (0.6, 1.05), (0.0, 0.4), 0.12, (0.14, 0.4), (0.038, 0.05), (0.0, 0.0, 0.0),
         (0.02, 0.12), (0.1, 0.7), (0.75, 0.15, 0.1), 0.4, 0.1,
     ),
     "mask_plaster": MaskKind(
-        0.45, (WHITE, IVORY), (0.6, 1.0), (0.6, 0.95), (0.030, 0.045), (0.010, 0.010, 0.010),
+        0.45, (WHITE, IVORY), (0.6, 1.0), (0.0, 0.4), 0.12, (0.6, 0.95), (0.030, 0.045), (0.010, 0.010, 0.010),
         (0.02, 0.12), (0.2, 0.8), (0.35, 0.4, 0.25), 0.15, 0.6,
     ),
     "mask_paper": MaskKind(
-        0.0, (WHITE, IVORY), (0.85, 1.05), (0.4, 0.8), (0.038, 0.048), (0.0, 0.0, 0.0),
+        0.0, (WHITE, IVORY), (0.85, 1.05), (0.7, 1.05), 0.06, (0.4, 0.8), (0.038, 0.048), (0.0, 0.0, 0.0),
         (0.25, 0.7), (0.0, 0.2), (1.0, 0.0, 0.0), 0.5, 0.0,
     ),
     "mask_mannequin": MaskKind(
-        0.35, WOOD, (0.5, 1.0), (0.12, 0.5), (0.038, 0.058), (0.006, 0.006, 0.006),
+        0.35, WOOD, (0.5, 1.0), (0.0, 0.4), 0.12, (0.12, 0.5), (0.038, 0.058), (0.006, 0.006, 0.006),
         (0.02, 0.15), (0.0, 0.6), (0.4, 0.2, 0.4), 0.0, 1.0,
     ),
 }  # fmt: skip
@@ -201,6 +207,7 @@ class _MaskPaint:
     """The material's own; None: the person's skin colour, somewhat changed."""
     tint: tuple[float, float, float]
     detail: float
+    colour_detail: float
     roughness: float
     gloss: float
     hair: str
@@ -212,11 +219,13 @@ class _MaskPaint:
     def draw(rng: np.random.Generator, kind: MaskKind, *, hair: str, real_eyes: bool, whole: bool) -> _MaskPaint:
         plain, share = rng.random() < kind.plain, rng.random()
         mixed = (1 - share) * np.asarray(kind.colour[0]) + share * np.asarray(kind.colour[1])
-        tint = np.exp(rng.normal() * 0.18 + rng.normal(size=3) * np.array([0.04, 0.03, 0.06]))
+        off_colour = np.array([1.0, 0.5, 1.3]) * kind.off_colour
+        tint = np.exp(rng.normal() * 0.18 + rng.normal(size=3) * off_colour)
         return _MaskPaint(
             colour=as_triple(mixed) if plain else None,
             tint=as_triple(tint),
             detail=float(rng.uniform(*kind.detail)),
+            colour_detail=float(rng.uniform(*kind.colour_detail)),
             roughness=float(rng.uniform(*kind.roughness)),
             gloss=float(rng.uniform(0.7, 1.4)),
             hair=hair,
@@ -235,7 +244,9 @@ class _MaskPaint:
         base = np.asarray(self.colour if self.colour is not None else skin, np.float32) * np.asarray(
             self.tint, np.float32
         )
-        painted = base * (surface.albedo / skin) ** np.float32(self.detail)
+        against_skin = surface.albedo / skin
+        shade = against_skin.mean(axis=1, keepdims=True)
+        painted = base * shade ** np.float32(self.detail) * (against_skin / shade) ** np.float32(self.colour_detail)
         moulded_gloss = np.where(eye, np.minimum(surface.roughness * 2.0, self.roughness), self.roughness)
         return with_albedo(
             surface,
