@@ -95,7 +95,7 @@ RECIPES = {
     ),
     "mobile": TrainSettings(
         preset="mobile",
-        epochs=12,
+        epochs=9,
         batch_size=16,
         optimiser="adamw",
         learning_rate=2e-3,
