@@ -37,7 +37,7 @@ LIMIT_NAMES: Final = {
     "min_face_width_px": "width of the face in the frame, pixels, at least",
     "max_motion_px": "movement between frames, template pixels, at most",
     "max_clipped_fraction": "overexposed part of the face, at most",
-    "max_exposure_drift": "relative change of the background's light, at most",
+    "max_exposure_drop": "share of the background's light that is lost, at most",
     "min_flash_to_ambient": "screen light over ambient light on the face, at least",
     "min_flash_snr": "screen light over its noise, at least",
 }

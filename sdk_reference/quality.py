@@ -45,9 +45,9 @@ class QualityLimits:
     """Movement between any two frames in template pixels; a face is 190 high."""
     max_clipped_fraction: float = 0.25
     """Part of the face that is clipped in the brightest frame."""
-    max_exposure_drift: float = 1.5
-    """Relative change of the background's light within the capture, either way: the camera's exposure, or a room whose
-    light changed."""
+    max_exposure_drop: float = 0.6
+    """Share of the background's light that is lost within the capture: the camera's exposure gave way to the screen, or
+    a lamp went out. A background that gets brighter is lit by the screen and says nothing."""
     min_face_width_px: float = 64.0
     """Width of the face in the frame."""
 
@@ -124,12 +124,12 @@ def failures(quality: Quality, limits: QualityLimits) -> list[UserFailure]:
                 remedy="turn away from the strong light",
             )
         )
-    if not abs(quality.exposure_drift) <= limits.max_exposure_drift:
+    if not -quality.exposure_drift <= limits.max_exposure_drop:
         found.append(
             LightChanged(
                 found=f"background light that changed by {quality.exposure_drift:+.0%}",
-                expected=f"at most {limits.max_exposure_drift:.0%} either way",
-                remedy="stay where you are, away from lights that change and from walls close by, and try again",
+                expected=f"a loss of at most {limits.max_exposure_drop:.0%}",
+                remedy="lock the camera's exposure, stay away from lights that change, and try again",
             )
         )
     return found + _flash_failures(quality, limits)

@@ -46,7 +46,7 @@ QUALITY_ROWS: Final = (
     ("movement, aligned pixels", "motion_px", "max_motion_px", "{:.1f}"),
     ("part of the face overexposed", "clipped_fraction", "max_clipped_fraction", "{:.1%}"),
     ("width of the face, pixels", "face_width_px", "min_face_width_px", "{:.0f}"),
-    ("drift of exposure", "exposure_drift", "max_exposure_drift", "{:+.1%}"),
+    ("drift of exposure", "exposure_drift", "max_exposure_drop", "{:+.1%}"),
 )
 TRANSFER_NAMES: Final[Mapping[str, str]] = {"linear": "linear", "encoded": "gamma-coded"}
 

@@ -59,7 +59,9 @@ class Gate:
     def goodness(self, qualities: list[Quality]) -> Floats:
         """Return (n,) the quality, turned so that more is better."""
         values = np.array([getattr(quality, self.quality) for quality in qualities], np.float64)
-        return values if self.least else -np.abs(values)
+        if self.quality == "exposure_drift":  # a background that gets brighter is lit by the screen
+            return np.minimum(values, 0.0)
+        return values if self.least else -values
 
     def as_limit(self, goodness: float) -> float:
         """Return the limit that refuses what is worse than `goodness`."""
@@ -70,7 +72,7 @@ GATES = (
     Gate("min_flash_to_ambient", "flash_to_ambient", least=True),
     Gate("min_flash_snr", "flash_snr", least=True),
     Gate("max_motion_px", "motion_px", least=False),
-    Gate("max_exposure_drift", "exposure_drift", least=False),
+    Gate("max_exposure_drop", "exposure_drift", least=False),
     Gate("max_clipped_fraction", "clipped_fraction", least=False),
 )
 """In the order in which they are fitted, each on the captures that those before it leave."""

@@ -95,7 +95,7 @@ RECIPES = {
     ),
     "mobile": TrainSettings(
         preset="mobile",
-        epochs=9,
+        epochs=8,
         batch_size=16,
         optimiser="adamw",
         learning_rate=2e-3,
