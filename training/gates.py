@@ -23,7 +23,7 @@ from sdk_reference.differential import differential_rows
 from sdk_reference.quality import Quality, QualityLimits, failures
 from sdk_reference.response import COSINE_LIMIT, MAX_DISAGREEING_FRAMES
 from training import metrics
-from training.response_report import held_against_plans
+from training.response_report import Held
 from training.scoring import Scored
 
 TOLERATED = 1.5
@@ -142,7 +142,7 @@ def fit_response_rule(scored: Scored, limits: QualityLimits, n0: int, base: Resp
     chosen = scored.live & passing(qualities_of(scored), limits)
     if chosen.sum() < FEWEST // 3:
         return base
-    points = held_against_plans(scored, n0).points("head", RULE_LIMITS, chosen)
+    points = Held(scored, (), n0).points("head", RULE_LIMITS, chosen)
     fitting = [point for point in points if point["right_passes"] >= RIGHT_PASSES]
     if not fitting:
         return base

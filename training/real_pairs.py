@@ -12,6 +12,7 @@ MODEL is a run or a bundle. Ends with status 0 when every score is on its side o
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ import typer
 from flash_sequencer.plan import FlashPlan, challenge, default_plan
 from sdk_reference.atomic_files import write_json
 from sdk_reference.decide import decide
-from sdk_reference.errors import InvalidInput, UserFailure
+from sdk_reference.errors import FlashproofError, InvalidInput, UserFailure
 from sdk_reference.landmarks import FaceMeshDetector, LandmarkDetector
 from sdk_reference.pair import blend_pair, read_pair
 from sdk_reference.preprocess import preprocess
@@ -66,7 +67,8 @@ def plans(challenges: int, n0: int) -> Iterator[tuple[str, FlashPlan]]:
 
 def answers(model: Model, folder: Path, challenges: int, detector: LandmarkDetector) -> Iterator[Answer]:
     """Judge every pair below `folder` under every plan. Raises InvalidInput when there is none."""
-    pairs = [path for path in sorted(folder.iterdir()) if path.name.endswith((LIVE_ENDING, *ATTACK_ENDINGS))]
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    pairs = [path for path in found if path.name.endswith((LIVE_ENDING, *ATTACK_ENDINGS))]
     if not pairs:
         raise InvalidInput(
             found=f"{folder} without pairs",
@@ -110,8 +112,12 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every answer here, too.")] = None,
 ) -> None:
     """Judge real pairs of photographs under many plans."""
-    opened = open_model(model)
-    found = list(answers(opened, real, challenges, FaceMeshDetector()))
+    try:
+        opened = open_model(model)
+        found = list(answers(opened, real, challenges, FaceMeshDetector()))
+    except FlashproofError as error:
+        print(f"real_pairs: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_status) from None
     for answer in found:
         score = "–" if answer.score is None else f"{answer.score:.4f}"
         word = "right" if answer.right(opened.threshold) else "WRONG"

@@ -36,11 +36,11 @@ from simulator.stage import Stage
 from training.augment import AugmentSettings, draw_crop, place_depth
 from training.errors import DatasetInvalid
 from training.store import open_array, reserve_array
+from training.synthesis import CHALLENGE_SHARE
 
 LAYERS_FILE, LAYERS_INDEX = "layers.npy", "layers.jsonl"
 PLANES = 6
 LARGEST_STORED = 30_000.0  # half floats end at 65,504
-DEFAULT_PLAN_SHARE = 0.25  # as in `training.synthesis`
 STEP_S = (0.15, 0.35)  # between two photographs of a capture, as in `simulator.capture`
 NONCE_BYTES = 16
 CHALLENGES = 4096  # more than there are plans that D can tell apart
@@ -206,7 +206,7 @@ def relit(
 
 def draw_plan(rng: np.random.Generator) -> FlashPlan:
     """Draw the default plan or one of `CHALLENGES` challenges, as often as simulated data sets do."""
-    return default_plan() if rng.random() < DEFAULT_PLAN_SHARE else _challenge(int(rng.integers(CHALLENGES)))
+    return default_plan() if rng.random() < 1 - CHALLENGE_SHARE else _challenge(int(rng.integers(CHALLENGES)))
 
 
 @cache

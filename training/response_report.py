@@ -65,11 +65,6 @@ def response_report(
     }
 
 
-def held_against_plans(scored: Scored, n0: int) -> Held:
-    """Hold captures against their own plans and wrong ones, without outcomes."""
-    return Held(scored, (), n0)
-
-
 class Held:
     """Captures held against their own plan and against wrong ones."""
 

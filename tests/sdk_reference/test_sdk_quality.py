@@ -118,6 +118,7 @@ def test_a_good_capture_misses_no_limit() -> None:
         ({"motion_px": 24.1}, "moved"),
         ({"clipped_fraction": 0.26}, "overexposed"),
         ({"face_width_px": 63.9}, "face_too_small"),
+        ({"exposure_drift": -0.61}, "light_changed"),
     ],
 )
 def test_each_missed_limit_is_named(change: dict[str, float], code: str) -> None:
@@ -125,7 +126,12 @@ def test_each_missed_limit_is_named(change: dict[str, float], code: str) -> None
     assert failure.code == code
 
 
-@pytest.mark.parametrize("name", ["flash_snr", "flash_to_ambient", "motion_px", "clipped_fraction", "face_width_px"])
+@pytest.mark.parametrize("drift", [-0.6, 0.0, 5.0])
+def test_a_background_that_gets_brighter_is_lit_by_the_screen_and_misses_no_limit(drift: float) -> None:
+    assert failures(replace(GOOD, exposure_drift=drift), LIMITS) == []
+
+
+@pytest.mark.parametrize("name", list(asdict(GOOD)))
 def test_what_is_not_a_number_misses_its_limit(name: str) -> None:
     assert len(failures(replace(GOOD, **{name: float("nan")}), LIMITS)) == 1
 
