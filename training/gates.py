@@ -133,7 +133,7 @@ def fit_limits(scored: Scored, base: QualityLimits) -> QualityLimits:
         kept = passing(qualities, limits)
         found = _limit(gate.goodness(qualities)[kept], wrong[kept], np.asarray(scored.species)[kept])
         if found is not None:
-            limits = replace(limits, **{gate.limit: _stricter(gate, getattr(base, gate.limit), gate.as_limit(found))})
+            limits = replace(limits, **{gate.limit: gate.as_limit(found)})  # of captures within `limits`: no looser
     return limits
 
 
@@ -189,7 +189,3 @@ def _weights(species: npt.NDArray[np.str_]) -> Floats:
         for name, number in zip(names, counts, strict=True)
     }
     return np.array([per_capture[str(name)] for name in species], np.float64) * len(species)
-
-
-def _stricter(gate: Gate, base: float, found: float) -> float:
-    return max(base, found) if gate.least else min(base, found)

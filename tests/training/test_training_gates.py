@@ -93,6 +93,15 @@ def test_no_limit_gets_looser_than_that_of_the_training() -> None:
     assert fit_limits(captures, strict) == strict
 
 
+def test_captures_that_the_training_refused_move_no_limit() -> None:
+    """The model is right from 0.1 on, but the training's own limit is 0.5: what lies between must not loosen it."""
+    flash = np.linspace(0.04, 2.0, 1000)
+    right = (flash > 0.1) & (flash < 1.9) | (np.arange(1000) // 2 % 2 == 0)
+    strict = dataclasses.replace(BASE, min_flash_to_ambient=0.5)
+    limits = fit_limits(scored([{"flash_to_ambient": float(value)} for value in flash], right), strict)
+    assert limits.min_flash_to_ambient >= 0.5
+
+
 @pytest.mark.parametrize("n", [2, FEWEST - 1])
 def test_too_few_captures_leave_everything_as_it_was(n: int) -> None:
     captures = scored([{"flash_to_ambient": 0.04 + k / 100} for k in range(n)], np.arange(n) > n / 2)
