@@ -33,6 +33,7 @@ from export.replay import (
     replay_model,
     unmeasured,
 )
+from sdk_reference.backends import open_backend
 from sdk_reference.bundle import Bundle, load_bundle
 from sdk_reference.checker import Checker
 from sdk_reference.decide import Decision, decide
@@ -41,7 +42,7 @@ from sdk_reference.landmarks import LandmarkDetector
 from sdk_reference.manifest import Artifact
 from sdk_reference.quality import failures, measure_quality
 from sdk_reference.response import disagreements, expected_response
-from sdk_reference.runtime import Backend, open_backend
+from sdk_reference.runtime import Backend
 
 REQUIRED_FILES: Final = ("MODEL_CARD.md", "golden/golden.json")
 THREADS_LIMIT: Final = 1e-6
@@ -133,7 +134,7 @@ def structure(bundle: Bundle, artifact: Artifact) -> Iterator[Gate]:
     for gate in gates:
         yield Gate(f"{short(artifact)}: {gate.name}", gate.ok, gate.value, gate.limit)
     stated = {entry.domain: entry.version for entry in model.opset_import}.get("", -1)
-    yield Gate(f"{short(artifact)}: opset as in the manifest", stated == artifact.opset, stated, artifact.opset)
+    yield Gate(f"{short(artifact)}: opset as in the manifest", stated == artifact.opset, stated, artifact.opset or -1)
 
 
 def short(artifact: Artifact) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sdk_reference.backends import open_backend
 from sdk_reference.bundle import Bundle
 from sdk_reference.capture import Capture
 from sdk_reference.decide import Decision, decide, retry
@@ -25,7 +26,7 @@ from sdk_reference.manifest import SPECIES_ORDER, Manifest
 from sdk_reference.preprocess import Preprocessed, preprocess
 from sdk_reference.quality import Quality, failures, measure_quality
 from sdk_reference.response import cosines, disagreements, expected_response, measured_response
-from sdk_reference.runtime import Backend, ModelOutputs, open_backend
+from sdk_reference.runtime import Backend, ModelOutputs
 
 FloatArray = npt.NDArray[np.float32]
 NANOSECONDS_PER_MS: Final = 1e6

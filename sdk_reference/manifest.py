@@ -1,4 +1,4 @@
-"""The bundle's manifest, schema version 2: what whoever embeds the model must know to decide alike.
+"""The bundle's manifest, schema version 3: what whoever embeds the model must know to decide alike.
 
 Not in the paper, which publishes neither preprocessing nor thresholds. The manifest embeds the runtime's own settings
 classes, so that the file and the code cannot name things differently. Nothing has a default on disk: a field left out
@@ -22,7 +22,7 @@ from sdk_reference.errors import BundleMalformed, BundleSchemaUnsupported
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 
-SCHEMA_VERSION: Final = 2  # 1 stated neither the registration of frames nor a limit of exposure drift
+SCHEMA_VERSION: Final = 3  # 2 knew ONNX fp32 only; 1 neither the registration of frames nor a limit of exposure drift
 MAX_MANIFEST_BYTES: Final = 1_000_000
 MAX_PATH_LENGTH: Final = 200
 SPECIES_ORDER: Final = ("print", "replay", "mask")
@@ -154,19 +154,58 @@ class OperatingPoint(Record):
     """E.g. far, frr, bpcer, apcer_print: measured at this threshold on that split."""
 
 
+class Calibration(Record):
+    """The captures whose activations set the ranges of a statically quantized file."""
+
+    seed: Annotated[int, Field(ge=0)]
+    """Draws them from the training split."""
+
+    captures: Annotated[int, Field(ge=1)]
+    sha256: Sha256
+    """Of their model inputs, float32 little-endian, one after the other."""
+
+
 class Artifact(Record):
-    """One model file."""
+    """One converted model."""
 
     file: str
-    format: Literal["onnx"]
-    precision: Literal["fp32"]
-    opset: Annotated[int, Field(ge=1)]
+    """Path of the file; for Core ML of the .mlpackage, which is a folder."""
+
+    format: Literal["onnx", "litert", "coreml"]
+    precision: Literal["fp32", "fp16", "int8_weights", "int8_dynamic", "int8_static"]
+    """int8_weights: stored in 8 bits, computed in float; int8_dynamic: activations are quantized as they come;
+    int8_static: within ranges measured on the calibration captures. Input and outputs are float32 in all of them."""
+
+    opset: Annotated[int, Field(ge=1)] | None
+    """Of the standard ONNX domain; None for other formats."""
+
+    runs_on: Text
+    """The oldest runtime or system that runs it, e.g. "iOS 16"."""
+
+    float_layers: tuple[Text, ...]
+    """Operations with weights that a quantized file computes in float; empty where nothing is quantized."""
+
+    calibration: Calibration | None
+    """Of int8_static; None otherwise."""
+
     inputs: Annotated[tuple[Tensor, ...], Field(min_length=1, max_length=1)]
     outputs: Annotated[tuple[Tensor, ...], Field(min_length=4, max_length=4)]
     tolerances: Mapping[str, Annotated[float, Field(gt=0)]]
     """Largest absolute difference from PyTorch per output that the export accepted."""
 
     operating_point: OperatingPoint
+
+    @model_validator(mode="after")
+    def complete(self) -> Artifact:
+        if (self.opset is None) == (self.format == "onnx"):
+            raise ValueError(f"opset {self.opset} for the format {self.format}")
+        if (self.calibration is None) == (self.precision == "int8_static"):
+            raise ValueError(f"calibration {self.calibration} for the precision {self.precision}")
+        return self
+
+    def holds(self, path: str) -> bool:
+        """Whether the bundle's file at `path` is part of this artifact."""
+        return path == self.file or (self.format == "coreml" and path.startswith(f"{self.file}/"))
 
 
 class Training(Record):
@@ -185,7 +224,7 @@ class Training(Record):
 class Manifest(Record):
     """`manifest.json` of a bundle."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9\-]{0,63}$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -237,7 +276,7 @@ class Manifest(Record):
         if len(self.flash.colours_srgb) != self.n0:
             raise ValueError(f"{len(self.flash.colours_srgb)} flash colours for n0 = {self.n0}")
         for artifact in self.artifacts:
-            if artifact.file not in self.files:
+            if not any(artifact.holds(path) for path in self.files):
                 raise ValueError(f"the artifact {artifact.file} is not in `files`")
             check_tensors(artifact, len(self.differential_rows), self.preprocess.input_size)
         return self

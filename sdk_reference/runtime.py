@@ -1,4 +1,4 @@
-"""Runs the model of a bundle and vouches for what comes out (the network of the paper's section 4, as one file).
+"""What runs a model file, ONNX Runtime to begin with, and vouches for what comes out.
 
 The interface is one method, so that tests and other runtimes can stand in. Nothing that is not a finite number in its
 range leaves this file: a runtime that went wrong must look like an error, never like a decision.
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from sdk_reference.errors import BackendMissing, ModelFailed
 from sdk_reference.manifest import INPUT_NAME, OUTPUT_NAMES, Artifact
-
-if TYPE_CHECKING:
-    from sdk_reference.bundle import Bundle
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -74,12 +71,6 @@ class OnnxBackend:
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise model_failed(f"onnxruntime's error {first_line(error)!r}", "a run without error") from error
         return checked_outputs(dict(zip(OUTPUT_NAMES, values, strict=True)))
-
-
-def open_backend(bundle: Bundle, artifact: str | None = None, threads: int = 1) -> OnnxBackend:
-    """Open the model at path `artifact` of a bundle (its first for None); raises BackendMissing, ModelFailed."""
-    chosen = bundle.manifest.artifact(artifact)
-    return OnnxBackend(bundle.read(chosen.file), threads, chosen)
 
 
 def open_session(model: bytes, threads: int) -> Any:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from sdk_reference.backends import open_backend
 from sdk_reference.bundle import load_bundle
 from sdk_reference.errors import N0Mismatch
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 from sdk_reference.response import COSINE_LIMIT, MAX_DISAGREEING_FRAMES
-from sdk_reference.runtime import open_backend
 from training.checkpoint import RUN_FILE, SETTINGS_FILE, Run, load_run
 from training.network import ATRFAS
 from training.scoring import Scorer, backend_scorer, network_scorer

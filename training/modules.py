@@ -115,7 +115,7 @@ class Encoder(nn.Module):
         x = self.input(features)
         outputs: list[Tensor] = []
         for block in self.blocks:
-            x = block(F.max_pool2d(x, 2) if outputs else x)
+            x = block(F.max_pool2d(x, 2, stride=2) if outputs else x)
             outputs.append(x)
         return outputs
 

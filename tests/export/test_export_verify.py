@@ -21,13 +21,13 @@ from export.replay import affine_error, aligned_error, registration_error
 from export.verify import artifact_gates, repeat_gates, require_sound, verify
 from flashproof.commands import verify as command
 from sdk_reference.align import map_points
+from sdk_reference.backends import open_backend
 from sdk_reference.bundle import load_bundle
 from sdk_reference.checker import Checker
 from sdk_reference.errors import BundleHashMismatch
 from sdk_reference.landmarks import N_LANDMARKS, Face
 from sdk_reference.manifest import from_json
 from sdk_reference.quality import QualityLimits
-from sdk_reference.runtime import open_backend
 
 BASE = "golden/disk"
 MODEL_FILE = "models/atr-fas.fp32.onnx"

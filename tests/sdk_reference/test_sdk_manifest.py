@@ -121,7 +121,7 @@ def test_a_threshold_that_is_not_finite_is_refused(written: bytes, number: str) 
         from_json(data)
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, 2.0, True, "2", None, ..., [2]])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, 3.0, True, "3", None, ..., [3]])
 def test_another_schema_version_is_named_before_anything_else(written: bytes, version: Any) -> None:
     data = changed(changed(written, "schema_version", version), "n0", "nonsense")
     with pytest.raises(BundleSchemaUnsupported, match="schema version"):
@@ -136,7 +136,7 @@ def test_another_schema_version_is_named_before_anything_else(written: bytes, ve
         b"[]",
         b"null",
         b"\xff\xfe",
-        b'{"schema_version": 2, "schema_version": 2}',
+        b'{"schema_version": 3, "schema_version": 3}',
         b"[" * 100_000,
         b'{"schema_version": ' + b"9" * 5000 + b"}",
         b" " * (manifests.MAX_MANIFEST_BYTES + 1),

@@ -1,0 +1,12 @@
+"""Opens a bundle's artifact with the runtime of its format: ONNX Runtime, LiteRT or Core ML."""
+
+from __future__ import annotations
+
+from sdk_reference.bundle import Bundle
+from sdk_reference.runtime import Backend, OnnxBackend
+
+
+def open_backend(bundle: Bundle, artifact: str | None = None, threads: int = 1) -> Backend:
+    """Open the model at path `artifact` of a bundle (its first for None); raises BackendMissing, ModelFailed."""
+    chosen = bundle.manifest.artifact(artifact)
+    return OnnxBackend(bundle.read(chosen.file), threads, chosen)
