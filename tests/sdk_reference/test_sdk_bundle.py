@@ -95,8 +95,8 @@ MALFORMATIONS: dict[str, tuple[Callable[[Path], object], type[BundleError]]] = {
     "path outside": (list_a_path_outside, BundleMalformed),
     "manifest is text": (lambda folder: (folder / "manifest.json").write_text("hello"), BundleMalformed),
     "huge manifest": (lambda folder: (folder / "manifest.json").write_bytes(b" " * 1_000_001), BundleMalformed),
-    "older schema": (lambda f: edit_manifest(f, lambda c: c.update(schema_version=1)), BundleSchemaUnsupported),
-    "newer schema": (lambda f: edit_manifest(f, lambda c: c.update(schema_version=3)), BundleSchemaUnsupported),
+    "older schema": (lambda f: edit_manifest(f, lambda c: c.update(schema_version=2)), BundleSchemaUnsupported),
+    "newer schema": (lambda f: edit_manifest(f, lambda c: c.update(schema_version=4)), BundleSchemaUnsupported),
     "other D": (
         lambda f: edit_manifest(f, lambda c: c["differential_rows"].__setitem__(5, [1, 3])),  # the paper's misprint
         BundleSchemaUnsupported,
