@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +21,6 @@ from sdk_reference.landmarks import LandmarkDetector
 from sdk_reference.preprocess import PreprocessSettings, preprocess
 from simulator.capture import CaptureSpec, simulate_capture
 from simulator.instruments import INSTRUMENTS, SPECIES
-from training.augment import NO_AUGMENTATION
-from training.checkpoint import Run
-from training.data import CaptureDataset, join_stores
-from training.prepare import prepare_all
-from training.sampling import NO_AUGMENTATION_DRAW
-from training.splits import SPLITS
 
 SIMULATED: Final = "simulated"
 """The value of `--golden` that asks for simulated captures."""
@@ -103,19 +96,6 @@ def proof_inputs(count: int, n0: int, settings: PreprocessSettings, detector: La
         except UserFailure:
             continue  # no whole face in some frame: a phone would ask for another capture
     return inputs
-
-
-def dataset_inputs(folders: Sequence[Path], count: int, run: Run, quiet: bool) -> list[FloatArray]:
-    """Model inputs of up to `count` usable captures of data sets, those of the test split first.
-
-    Prepares what is not prepared. Raises DatasetInvalid, LabelsMissing or N0Mismatch.
-    """
-    stores = prepare_all(folders, 1, quiet)
-    require_n0(stores[0].n0, run.settings.n0, "the data sets")
-    data = join_stores(stores, run.limits)
-    examples = [example for split in reversed(SPLITS) for example in data.usable(split)][:count]
-    dataset = CaptureDataset(data.stores, examples, run.preprocess, NO_AUGMENTATION, seed=0)
-    return [dataset[(NO_AUGMENTATION_DRAW, place)]["input"].numpy() for place in range(len(examples))]
 
 
 def require_n0(found: int, expected: int, where: str) -> None:

@@ -27,7 +27,7 @@ OPSET: Final = 18
 def export_onnx(network: ATRFAS) -> bytes:
     """Convert a trained network to the bytes of an ONNX file; raises ParityError when its structure is not as agreed.
 
-    The result is checked for its form only: compare it with `export.parity.check_parity` before it goes anywhere.
+    The result is checked for its form only: `export.proof` compares it with PyTorch before it goes anywhere.
     """
     deploy = DeployNetwork(network).eval()
     with _without_chatter():

@@ -1,85 +1,49 @@
 """A trained run → a bundle: convert, prove, store golden vectors, describe, verify what was written, then show it.
 
 Not in the paper. Everything is written into a temporary folder beside the target. The target appears by one rename, and
-only after the gates of `export.parity` and of `export.verify` are open: a missed gate raises and leaves nothing behind.
+only after the gates of `export.proof`, `export.decisions` and `export.verify` are open: a missed gate raises and leaves
+nothing behind.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import numpy as np
-from pydantic import ValidationError
-
 from export.card_files import CardFigures, as_json
+from export.control import control_gates
+from export.converted import Converted
 from export.cost import gflop_per_capture
+from export.decisions import captures_gate, decision_tables, decisions_report, score_all
+from export.describe import PackSettings, manifest_of
+from export.evidence import Evidence
+from export.formats import convert
 from export.golden import FloatArray, golden_of, write_golden
 from export.model_card import NOTHING_MEASURED, model_card
-from export.onnx import OPSET, export_onnx
-from export.parity import MAX_DIFFERENCE, Gate, check_parity, run_network
-from export.verify import require_sound, verify
-from flash_sequencer.plan import default_plan
+from export.parity import Gate, require, run_network
+from export.proof import Proof, References, prove
+from export.verify import DECISIONS_FILE, require_sound, verify
 from sdk_reference.bundle import Bundle, hash_files, load_bundle, write_manifest
 from sdk_reference.capture import Capture
 from sdk_reference.checker import Checker
-from sdk_reference.differential import differential_rows
 from sdk_reference.errors import OutputNotWritable
 from sdk_reference.landmarks import LandmarkDetector
-from sdk_reference.manifest import (
-    INPUT_NAME,
-    OUTPUT_NAMES,
-    SCHEMA_VERSION,
-    SPECIES_ORDER,
-    Artifact,
-    FileEntry,
-    FlashColours,
-    Manifest,
-    OperatingPoint,
-    Tensor,
-    Training,
-    expected_shapes,
-    runtime_alignment,
-)
+from sdk_reference.manifest import Manifest
 from sdk_reference.preprocess import preprocess
 from sdk_reference.runtime import ModelOutputs, checked_outputs
 from training.checkpoint import Run
-from training.errors import RunInvalid
 from training.network import ATRFAS
 
-MODEL_FILE: Final = "models/atr-fas.fp32.onnx"
 CARD_FILE: Final = "MODEL_CARD.md"
 PARITY_FILE: Final = "reports/parity.json"
-LICENCE: Final = "Apache-2.0"
-FIRST_VERSION: Final = "0.1.0"
-ODD_SEED: Final = 0
-NOT_YET_HASHED: Final = FileEntry(sha256="0" * 64, bytes=0)  # until the bundle is sealed
-
-LAYOUTS: Final[Mapping[str, tuple[str, tuple[float, float]]]] = {
-    INPUT_NAME: ("difference (row of D), RGB, row, column", (-1.0, 1.0)),
-    "score": ("probability of live", (0.0, 1.0)),
-    "type": (f"probabilities of {', '.join(SPECIES_ORDER)}", (0.0, 1.0)),
-    "depth": ("1, row, column; nearest is 1", (0.0, 1.0)),
-    "flash_response": ("difference (row of D), (R−G, G−B, B−R); trained to this range, not clipped to it", (-2.0, 2.0)),
-}
-
-
-@dataclass(frozen=True)
-class PackSettings:
-    """What the caller says about the new bundle."""
-
-    created: str
-    """UTC, YYYY-MM-DDTHH:MM:SSZ."""
-    name: str | None = None
-    """Default: flashproof- and the run's preset."""
-    version: str = FIRST_VERSION
-    force: bool = False
-    """Replace a bundle that is already there."""
+PLANNED: Final = Converted("models/planned.onnx", "onnx", "fp32", {"models/planned.onnx": b""}, "", opset=1)
+"""Stands for the files while the card is written, which names none of them."""
 
 
 @dataclass(frozen=True)
@@ -118,37 +82,99 @@ def pack(
     run: Run,
     out: Path,
     golden: Mapping[str, Capture],
-    inputs: Sequence[FloatArray],
+    evidence: Evidence,
     detector: LandmarkDetector,
     settings: PackSettings,
     figures: CardFigures = NOTHING_MEASURED,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Packed:
     """Export `run` to a bundle folder at `out`.
 
-    `golden` are the captures whose stages are stored, `inputs` further model inputs (N,3,S,S) on which the conversion
-    must agree, `figures` what was measured, for the model card. Raises ParityError for a missed gate, OutputNotWritable
-    for a place that holds something else, EvaluationUnusable for figures of another model, GoldenUnusable, or a
-    UserFailure of a golden capture.
+    `golden` are the captures whose stages are stored, `figures` what was measured, for the model card; `note` is told
+    what is being done. Raises ParityError for a missed gate, OutputNotWritable for a place that holds something else,
+    EvaluationUnusable for figures of another model, NothingToConvert, GoldenUnusable, or a UserFailure of a golden
+    capture.
     """
     require_free(out, settings.force)
-    manifest = manifest_of(run, settings)
-    card = model_card(manifest, run.record, gflop_per_capture(run.network), figures)  # before the work, not after it
-    model = export_onnx(run.network)
+    stated = manifest_of(run, [PLANNED], settings)
+    card = model_card(stated, run.record, gflop_per_capture(run.network), figures)  # before the work, not after it
     prepared = [preprocess(capture, detector, run.preprocess).model_input for capture in golden.values()]
-    noise = np.random.default_rng(ODD_SEED)
-    parity = check_parity(model, run.network, [*prepared, *inputs], noise)
+    references = References.of(run.network, [*prepared, *evidence.inputs], run.threshold)
+    note("converting")
+    artifacts = convert(run.network, evidence.calibration, settings.formats, settings.precisions)
     with built_beside(out) as folder:
-        write_file(folder / MODEL_FILE, model)
-        write_json(folder / PARITY_FILE, parity_report(parity, len(prepared), len(inputs)))
+        proofs = prove_all(artifacts, folder, references, note)
+        control = control_gates(run.network, evidence.calibration, references, settings)
+        gates = gates_by_name(proofs, control)
+        require(gates, "the converted files against PyTorch")
+        write_json(folder / PARITY_FILE, parity_report(proofs, control, len(prepared), len(evidence.inputs)))
+        decided = compare_decisions(run, evidence, proofs, folder, note)
         for path, content in figures.files.items():
             write_json(folder / path, content)
         write_file(folder / CARD_FILE, card.encode())
-        add_golden(folder, manifest, golden, detector, run.network)
+        add_golden(folder, manifest_of(run, artifacts, settings), golden, detector, run.network)
+        note("verifying the bundle")
         verification = verify(folder, detector)
         require_sound(verification)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         move_into_place(folder, out)
-    return Packed(out, verification.bundle, size, len(prepared) + len(inputs), (*parity, *verification.gates))
+    compared = len(prepared) + len(evidence.inputs)
+    return Packed(out, verification.bundle, size, compared, (*gates, *decided, *verification.gates))
+
+
+def prove_all(
+    artifacts: Sequence[Converted], folder: Path, references: References, note: Callable[[str], None]
+) -> list[Proof]:
+    """Write every artifact below `folder` and run its gates."""
+    proofs = []
+    for artifact in artifacts:
+        note(f"proving {artifact.path}")
+        artifact.write(folder)
+        proofs.append(prove(artifact, folder, references))
+    return proofs
+
+
+def gates_by_name(proofs: Sequence[Proof], control: Sequence[Gate]) -> tuple[Gate, ...]:
+    """The gates of all artifacts, each named with its file."""
+    named = [
+        Gate(f"{PurePosixPath(proof.artifact.path).name}: {gate.name}", gate.ok, gate.value, gate.limit)
+        for proof in proofs
+        for gate in proof.gates
+    ]
+    return (*named, *control)
+
+
+def compare_decisions(
+    run: Run, evidence: Evidence, proofs: Sequence[Proof], folder: Path, note: Callable[[str], None]
+) -> tuple[Gate, ...]:
+    """Gate 8 on the captures of `evidence`, with its report; no gates where there are none."""
+    captures = evidence.decisions
+    if captures is None:
+        return ()
+    require([captures_gate(captures, evidence.decision_captures)], "the captures for the decisions")
+    note(f"comparing verdicts on {len(captures)} captures")
+    backends = {proof.artifact.path: proof.backend for proof in proofs if proof.backend is not None}
+    threads = max(os.cpu_count() or 1, 1)
+    scores = score_all(captures, NetworkBackend(run.network), backends, threads, every_hundredth(note))
+    tables = decision_tables(captures, scores, run.threshold)
+    report = decisions_report(captures, run.threshold, tables, evidence.data_sha256, evidence.simulated)
+    write_json(folder / DECISIONS_FILE, report)
+    gates = [
+        Gate(f"{PurePosixPath(path).name}: {gate.name}", gate.ok, gate.value, gate.limit)
+        for path, table in tables.items()
+        for gate in table.gates()
+    ]
+    return require(gates, f"the verdicts on {len(captures)} captures")
+
+
+def every_hundredth(note: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Tells `note` after every hundredth capture."""
+
+    def progress(done: int, count: int) -> None:
+        if done % 100 == 0:
+            note(f"comparing verdicts: {done} of {count} captures")
+
+    return progress
 
 
 def add_golden(
@@ -168,88 +194,13 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     return load_bundle(folder)
 
 
-def manifest_of(run: Run, settings: PackSettings) -> Manifest:
-    """The manifest without its files; raises RunInvalid when the record lacks something or contradicts the network."""
-    n0, record = run.settings.n0, run.record
-    rows = len(differential_rows(n0))
-    if run.preprocess.input_size != run.settings.input_size:
-        raise invalid_run(f"inputs of {run.preprocess.input_size} pixels", f"{run.settings.input_size}, the network's")
-    try:
-        return Manifest(
-            schema_version=SCHEMA_VERSION,
-            name=settings.name or f"flashproof-{record['preset']}",
-            version=settings.version,
-            created=settings.created,
-            licence=LICENCE,
-            n0=n0,
-            flash=flash_colours(n0),
-            differential_rows=differential_rows(n0),
-            alignment=runtime_alignment(),
-            colour_order="RGB",
-            preprocess=run.preprocess,
-            depth_bins=run.settings.depth_bins,
-            species_order=SPECIES_ORDER,
-            quality_limits=run.limits,
-            response_rule=run.response_rule,
-            artifacts=(onnx_artifact(run, rows),),
-            training=training_of(record),
-            files={MODEL_FILE: NOT_YET_HASHED},
-        )
-    except (KeyError, TypeError, ValidationError) as error:
-        raise invalid_run(f"a record that makes no manifest ({str(error)[:300]})", "every field of run.json") from error
-
-
-def flash_colours(n0: int) -> FlashColours:
-    """The default plan's colours; D expects brightest first whatever the order in time."""
-    plan = default_plan(n0)
-    return FlashColours(
-        profile=plan.profile,
-        colours_srgb=tuple(step.srgb for step in plan.steps_by_rank),
-        palette="other colours and time orders are those of the plans in the training captures, see `training`",
-    )
-
-
-def onnx_artifact(run: Run, rows: int) -> Artifact:
-    """What the manifest says about the ONNX file."""
-    shapes = expected_shapes(rows, run.settings.input_size)
-    tensors = {
-        name: Tensor(name=name, shape=shapes[name], dtype="float32", layout=layout, range=limits)
-        for name, (layout, limits) in LAYOUTS.items()
-    }
-    return Artifact(
-        file=MODEL_FILE,
-        format="onnx",
-        precision="fp32",
-        opset=OPSET,
-        runs_on="ONNX Runtime 1.16",
-        float_layers=(),
-        calibration=None,
-        inputs=(tensors[INPUT_NAME],),
-        outputs=tuple(tensors[name] for name in OUTPUT_NAMES),
-        tolerances=dict.fromkeys(OUTPUT_NAMES, MAX_DIFFERENCE),
-        operating_point=OperatingPoint.model_validate(run.record["operating_point"]),
-    )
-
-
-def training_of(record: Mapping[str, Any]) -> Training:
-    """Where the weights come from, by the run's record."""
-    data = record["data"]
-    return Training(
-        run=record["name"],
-        seed=record["seed"],
-        preset=record["preset"],
-        data_sha256=data["sha256"],
-        captures=data["captures"],
-        subjects=data["subjects"],
-        simulated=data["simulated"],
-    )
-
-
-def parity_report(gates: Sequence[Gate], n_golden: int, n_others: int) -> dict[str, Any]:
-    """`reports/parity.json`: the gates of the conversion and on how many captures they hold."""
-    compared = {"golden": n_golden, "others": n_others}
-    return {"what": "ONNX fp32 by ONNX Runtime against PyTorch, worst capture", "captures": compared} | {
-        "gates": [gate.to_dict() for gate in gates]
+def parity_report(proofs: Sequence[Proof], control: Sequence[Gate], n_golden: int, n_others: int) -> dict[str, Any]:
+    """`reports/parity.json`: per artifact what ran it and its gates, on how many captures; then the control's."""
+    return {
+        "what": "every artifact against PyTorch, worst capture",
+        "captures": {"golden": n_golden, "others": n_others},
+        "artifacts": {proof.artifact.path: proof.to_dict() for proof in proofs},
+        "negative_control": [gate.to_dict() for gate in control],
     }
 
 
@@ -301,10 +252,6 @@ def write_file(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write readable JSON; ValueError for NaN and infinity."""
     write_file(path, as_json(value))
-
-
-def invalid_run(found: str, expected: str) -> RunInvalid:
-    return RunInvalid(found=found, expected=expected, remedy="train again with this release, or correct run.json")
 
 
 def not_writable(found: str, remedy: str) -> OutputNotWritable:

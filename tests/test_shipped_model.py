@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.formats import open_artifact
 from export.golden_reading import read_golden
-from export.parity import check_parity
-from export.verify import verify
+from export.parity import run_network
+from export.precision_gates import LIMITS, limit_gates
+from export.proof import as_outputs
+from export.verify import unpacked, verify
 from flashproof.app import run
 from sdk_reference.bundle import SHIPPED_BUNDLE, Bundle, load_bundle
 from sdk_reference.landmarks import FaceMeshDetector
@@ -45,17 +48,20 @@ def test_every_gate_of_verify_is_open() -> None:
     assert verification.ok and len(verification.gates) > 20
 
 
-def test_onnx_runtime_agrees_with_pytorch_to_1e_5(bundle: Bundle, weights: Run) -> None:
-    model = bundle.read(bundle.manifest.artifacts[0].file)
+def test_every_artifact_agrees_with_pytorch_within_its_tolerances(bundle: Bundle, weights: Run) -> None:
     rng = np.random.default_rng(7)
     shape = read_golden(bundle)[0].model_input.shape
     noise = [np.clip(rng.normal(0.0, scale, shape), -1, 1).astype(np.float32) for scale in (0.05, 0.2, 0.6)]
     inputs = [golden.model_input for golden in read_golden(bundle)] + noise
-    gates = check_parity(model, weights.network, inputs, rng)
-    limits = {gate.name: gate.limit for gate in gates if "largest difference" in gate.name}
-    for output in ("score", "type", "depth", "flash_response"):
-        assert limits[f"{output}: largest difference"] <= 1e-5
-    assert all(gate.ok for gate in gates)
+    references = [run_network(weights.network, x) for x in inputs]
+    for artifact in bundle.manifest.artifacts:
+        assert artifact.precision != "fp32" or set(artifact.tolerances.values()) == {1e-5}
+        with unpacked(bundle, artifact) as folder:
+            backend, _ = open_artifact(artifact.format, folder / artifact.file)
+            found = [as_outputs(backend.run(x)) for x in inputs]
+        real = len(read_golden(bundle)) if artifact.precision.startswith("int8") else len(inputs)
+        gates = limit_gates(LIMITS[artifact.precision], references[:real], found[:real])
+        assert [gate for gate in gates if not gate.ok] == [], artifact.file
 
 
 def test_the_bundle_was_made_from_these_weights(bundle: Bundle, weights: Run) -> None:

@@ -49,6 +49,12 @@ def check(
         Path | None,
         typer.Option(help="Model bundle, a folder or a zip. Default: the one that ships.", show_default=False),
     ] = None,
+    artifact: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Which model file of the bundle to run. Default: its first.", show_default=False
+        ),
+    ] = None,
     nonce: Annotated[
         str | None,
         typer.Option(
@@ -68,7 +74,7 @@ def check(
     if nonce is not None and pair is None:
         raise typer.BadParameter("--nonce goes with --pair: a capture carries its own plan")
     try:
-        result = judge(capture, pair, bundle, nonce, report)
+        result = judge(capture, pair, bundle, artifact, nonce, report)
     except (FlashproofError, PlanError) as error:
         if not as_json:
             raise
@@ -82,23 +88,31 @@ def check(
 
 
 def judge(
-    capture: Path | None, pair: tuple[Path, Path] | None, bundle: Path | None, nonce: str | None, report: Path | None
+    capture: Path | None,
+    pair: tuple[Path, Path] | None,
+    bundle: Path | None,
+    artifact: str | None,
+    nonce: str | None,
+    report: Path | None,
 ) -> CheckResult:
     """Run the check and write the report, if one is wanted. Raises FlashproofError and PlanError."""
+    from flashproof.artifacts import artifact_named, opened
     from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
     from sdk_reference.capture import load_capture
     from sdk_reference.checker import Checker
     from sdk_reference.report import write_report
 
     loaded = load_bundle(bundle or SHIPPED_BUNDLE)
+    chosen = artifact_named(loaded.manifest, artifact)
     detector = new_detector()
-    checker = Checker(loaded, detector)
-    if pair is not None:
-        result, name = judge_pair(checker, pair, nonce, detector), f"made from {pair[0].name} and {pair[1].name}"
-        remarks = [PAIR_REMARK]
-    else:
-        assert capture is not None, "check() takes one or the other"
-        result, name, remarks = checker.check(load_capture(capture)), capture.name, []
+    with opened(loaded, chosen) as (backend, _):
+        checker = Checker(loaded, detector, backend, artifact=chosen.file)
+        if pair is not None:
+            result, name = judge_pair(checker, pair, nonce, detector), f"made from {pair[0].name} and {pair[1].name}"
+            remarks = [PAIR_REMARK]
+        else:
+            assert capture is not None, "check() takes one or the other"
+            result, name, remarks = checker.check(load_capture(capture)), capture.name, []
     if report is not None:
         write_report(report, result, titles=[name], remarks=remarks)
     return result

@@ -9,11 +9,16 @@ import pytest
 from stub_capture import StubDetector, stub_capture
 from stub_run import stub_run
 
-from export.pack import PackSettings, pack
+from export.converted import CalibrationSet
+from export.describe import PackSettings
+from export.evidence import Evidence
+from export.pack import pack
 from sdk_reference.bundle import hash_files, load_bundle, write_manifest
 from sdk_reference.manifest import Manifest, from_json
 
 CREATED = "2026-01-02T03:04:05Z"
+ONNX_ALONE = PackSettings(created=CREATED, formats=("onnx",), precisions=("fp32",))
+NO_EVIDENCE = Evidence(inputs=[], calibration=CalibrationSet(0, ()))
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +29,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def packed(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("bundles") / "sound"
-    return pack(run, out, {"disk": stub_capture()}, [], StubDetector(), PackSettings(created=CREATED))
+    return pack(run, out, {"disk": stub_capture()}, NO_EVIDENCE, StubDetector(), ONNX_ALONE)
 
 
 @pytest.fixture

@@ -14,8 +14,12 @@ from stub_run import stub_record, stub_run
 from typer.testing import CliRunner
 
 import export.pack
+from export.converted import CalibrationSet, Converted
+from export.describe import PackSettings, manifest_of
+from export.evidence import Evidence
 from export.inputs import MAX_GOLDEN, golden_captures, name_of, proof_inputs, simulated_golden
-from export.pack import PackSettings, manifest_of, pack
+from export.onnx import OPSET
+from export.pack import PLANNED, pack
 from export.parity import ParityError
 from export.verify import verify
 from flash_sequencer.plan import default_plan
@@ -27,15 +31,18 @@ from sdk_reference.landmarks import FaceMeshDetector
 from sdk_reference.preprocess import PreprocessSettings
 from training.errors import RunInvalid
 
-SETTINGS = PackSettings(created="2026-01-02T03:04:05Z")
+SETTINGS = PackSettings(created="2026-01-02T03:04:05Z", formats=("onnx",), precisions=("fp32",))
+NO_EVIDENCE = Evidence(inputs=[], calibration=CalibrationSet(0, ()))
 GOLDEN = {"disk": stub_capture()}
+ALONE = ("--formats", "onnx", "--precisions", "fp32", "--decision-captures", 0, "--proof-captures", 0)
 
 
 @pytest.fixture
 def quick(packed, monkeypatch):
     """Skip the conversion, which takes seconds: the network is that of the shared bundle."""
-    model = (packed.path / "models/atr-fas.fp32.onnx").read_bytes()
-    monkeypatch.setattr(export.pack, "export_onnx", lambda network: model)
+    file = "models/atr-fas.fp32.onnx"
+    converted = Converted(file, "onnx", "fp32", {file: (packed.path / file).read_bytes()}, "ONNX Runtime", OPSET)
+    monkeypatch.setattr(export.pack, "convert", lambda *what: [converted])
 
 
 def test_a_packed_bundle_opens_and_says_what_the_run_says(packed, run):
@@ -49,7 +56,7 @@ def test_a_packed_bundle_opens_and_says_what_the_run_says(packed, run):
     assert manifest.flash.colours_srgb[0] == (255, 255, 255) and manifest.flash.colours_srgb[-1] == (0, 0, 0)
     assert set(artifact.tolerances.values()) == {1e-5}
     report = json.loads((packed.path / "reports/parity.json").read_text(encoding="utf-8"))
-    assert report["captures"] == {"golden": 1, "others": 0} and all(gate["ok"] for gate in report["gates"])
+    assert report["captures"] == {"golden": 1, "others": 0} and set(report["artifacts"]) == {artifact.file}
 
 
 def test_nothing_is_left_beside_the_bundle(packed):
@@ -59,16 +66,16 @@ def test_nothing_is_left_beside_the_bundle(packed):
 
 
 def test_the_same_run_gives_the_same_bytes(run, packed, tmp_path):
-    again = pack(run, tmp_path / "again", GOLDEN, [], StubDetector(), SETTINGS)
+    again = pack(run, tmp_path / "again", GOLDEN, NO_EVIDENCE, StubDetector(), SETTINGS)
     assert again.bundle == packed.bundle  # the identity hashes the manifest, which hashes every file
 
 
 def test_a_file_that_computes_something_else_is_not_packed(run, tmp_path, monkeypatch):
     other = stub_run(tmp_path / "other", seed=4)
-    convert = export.pack.export_onnx
-    monkeypatch.setattr(export.pack, "export_onnx", lambda network: convert(other.network))
-    with pytest.raises(ParityError, match="ONNX fp32 against PyTorch"):
-        pack(run, tmp_path / "bundles" / "out", GOLDEN, [], StubDetector(), SETTINGS)
+    convert = export.pack.convert
+    monkeypatch.setattr(export.pack, "convert", lambda network, *what: convert(other.network, *what))
+    with pytest.raises(ParityError, match="against PyTorch"):
+        pack(run, tmp_path / "bundles" / "out", GOLDEN, NO_EVIDENCE, StubDetector(), SETTINGS)
     assert not (tmp_path / "bundles").exists()
 
 
@@ -84,7 +91,7 @@ class Restless(StubDetector):
 
 def test_a_bundle_whose_golden_stages_do_not_replay_is_not_written(run, tmp_path, quick):
     with pytest.raises(ParityError, match="golden disk landmarks"):
-        pack(run, tmp_path / "bundles" / "out", GOLDEN, [], Restless(), SETTINGS)
+        pack(run, tmp_path / "bundles" / "out", GOLDEN, NO_EVIDENCE, Restless(), SETTINGS)
     assert list((tmp_path / "bundles").iterdir()) == []
 
 
@@ -92,7 +99,7 @@ def test_a_folder_that_is_no_bundle_is_left_alone(run, tmp_path, quick):
     (tmp_path / "precious.txt").write_text("mine", encoding="utf-8")
     for force in (False, True):
         with pytest.raises(OutputNotWritable, match="no bundle"):
-            pack(run, tmp_path, GOLDEN, [], StubDetector(), PackSettings(SETTINGS.created, force=force))
+            pack(run, tmp_path, GOLDEN, NO_EVIDENCE, StubDetector(), replace(SETTINGS, force=force))
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
@@ -100,9 +107,9 @@ def test_a_bundle_is_replaced_only_when_asked_to(run, bundle, quick):
     before = load_bundle(bundle).sha256
     later = PackSettings(created="2027-01-01T00:00:00Z")
     with pytest.raises(OutputNotWritable, match="--force"):
-        pack(run, bundle, GOLDEN, [], StubDetector(), later)
+        pack(run, bundle, GOLDEN, NO_EVIDENCE, StubDetector(), later)
     assert load_bundle(bundle).sha256 == before
-    pack(run, bundle, GOLDEN, [], StubDetector(), PackSettings(later.created, force=True))
+    pack(run, bundle, GOLDEN, NO_EVIDENCE, StubDetector(), replace(later, force=True))
     assert load_bundle(bundle).manifest.created == later.created
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]
 
@@ -110,7 +117,7 @@ def test_a_bundle_is_replaced_only_when_asked_to(run, bundle, quick):
 def test_a_failed_replacement_leaves_the_old_bundle(run, bundle, quick):
     before = load_bundle(bundle).sha256
     with pytest.raises(NoFace):
-        pack(run, bundle, GOLDEN, [], StubDetector([]), PackSettings(SETTINGS.created, force=True))
+        pack(run, bundle, GOLDEN, NO_EVIDENCE, StubDetector([]), replace(SETTINGS, force=True))
     assert load_bundle(bundle).sha256 == before
     assert [path.name for path in bundle.parent.iterdir()] == [bundle.name]
 
@@ -130,13 +137,13 @@ def test_a_record_that_lacks_what_the_manifest_states_is_refused(run, path):
     record = {**without(*path), "name": "tiny"}
     broken = replace(run, record=record)
     with pytest.raises(RunInvalid, match=path[-1]):
-        manifest_of(broken, SETTINGS)
+        manifest_of(broken, [PLANNED], SETTINGS)
 
 
 def test_a_run_whose_preprocessing_does_not_fit_its_network_is_refused(run):
     other = replace(run, preprocess=PreprocessSettings())
     with pytest.raises(RunInvalid, match="128"):
-        manifest_of(other, SETTINGS)
+        manifest_of(other, [PLANNED], SETTINGS)
 
 
 def test_golden_captures_come_from_a_folder_a_zip_or_a_folder_of_them(tmp_path):
@@ -175,7 +182,7 @@ def test_simulated_golden_captures_go_all_the_way_with_the_real_landmark_detecto
     assert golden["print"].plan == default_plan(5)
     inputs = proof_inputs(2, 5, run.preprocess, detector)
     assert [x.shape for x in inputs] == [(6, 3, 32, 32)] * 2 and not np.array_equal(*inputs)
-    packed = pack(run, tmp_path / "bundle", golden, inputs, detector, SETTINGS)
+    packed = pack(run, tmp_path / "bundle", golden, replace(NO_EVIDENCE, inputs=inputs), detector, SETTINGS)
     assert verify(tmp_path / "bundle", FaceMeshDetector()).ok
     assert packed.captures == 4
     full_size = 6 * 3 * 4 * (128**2 - 32**2) * 2  # what inputs of 128 pixels would add
@@ -197,7 +204,7 @@ def test_the_command_writes_a_bundle_and_one_json_object(flashproof_export, run,
         "--screen-off": made_up_evaluation(screen_off=True),
         "--real": made_up_real_pairs(),
     }
-    options = ["--golden", tmp_path / "disk.zip", "--proof-captures", 0]
+    options = ["--golden", tmp_path / "disk.zip", *ALONE]
     for option, content in files.items():
         (tmp_path / f"{option}.json").write_text(json.dumps(content), encoding="utf-8")
         options += [option, tmp_path / f"{option}.json"]
@@ -224,7 +231,7 @@ def test_the_command_refuses_what_it_cannot_do_and_writes_nothing(flashproof_exp
 def test_figures_of_another_threshold_are_refused_before_anything_is_converted(flashproof_export, run, tmp_path):
     (tmp_path / "real.json").write_text(json.dumps(made_up_real_pairs(threshold=0.5)), encoding="utf-8")
     save_capture(stub_capture(), tmp_path / "disk.zip")
-    options = ("--golden", tmp_path / "disk.zip", "--proof-captures", 0, "--real", tmp_path / "real.json", "--json")
+    options = ("--golden", tmp_path / "disk.zip", *ALONE, "--real", tmp_path / "real.json", "--json")
     shown = flashproof_export(run.folder, "--out", tmp_path / "bundle", *options)
     assert shown.exit_code == 3 and json.loads(shown.stdout)["error"]["code"] == "evaluation_unusable"
     assert not (tmp_path / "bundle").exists()

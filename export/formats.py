@@ -1,0 +1,94 @@
+"""Every format and precision that a network is converted to, and how each is run again to be proved.
+
+The converters are imported when they are asked for: each brings a tool chain that takes seconds to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast, get_args
+
+from export.converted import CalibrationSet, Converted, Format, Precision
+from export.parity import Gate
+from sdk_reference.errors import InvalidInput
+from sdk_reference.runtime import Backend, OnnxBackend
+from training.network import ATRFAS
+
+FORMATS: Final = cast("tuple[Format, ...]", get_args(Format))
+PRECISIONS: Final = cast("tuple[Precision, ...]", get_args(Precision))
+FLOATS: Final[tuple[Precision, ...]] = ("fp32", "fp16")
+
+
+class NothingToConvert(InvalidInput):
+    """The formats and precisions that were chosen have no artifact in common."""
+
+    code = "nothing_to_convert"
+
+
+def convert(
+    network: ATRFAS,
+    calibration: CalibrationSet,
+    formats: Sequence[Format] = FORMATS,
+    precisions: Sequence[Precision] = PRECISIONS,
+) -> list[Converted]:
+    """Convert a network; in the order of `FORMATS`, fp32 first, whatever the order asked for.
+
+    ONNX fp32 is the artifact that golden vectors are replayed with first, so that it cannot be left out. Raises
+    NothingToConvert, or ParityError for a file whose structure is not as agreed.
+    """
+    if "onnx" not in formats or "fp32" not in precisions:
+        raise NothingToConvert(
+            found=f"formats {', '.join(formats)} and precisions {', '.join(precisions)}",
+            expected="onnx and fp32 among them: every bundle holds that file, which the others stand beside",
+            remedy="add them to --formats and --precisions",
+        )
+    converted: list[Converted] = []
+    for name in FORMATS:
+        if name in formats:
+            converted += _convert_to(name, network, calibration, precisions)
+    return converted
+
+
+def _convert_to(
+    name: Format, network: ATRFAS, calibration: CalibrationSet, precisions: Sequence[Precision]
+) -> list[Converted]:
+    if name == "onnx":
+        from export.onnx_formats import convert_onnx
+
+        return convert_onnx(network, calibration, precisions)
+    if name == "litert":
+        from export.litert import convert_litert
+
+        return convert_litert(network, calibration, precisions)
+    from export.coreml import convert_coreml
+
+    return convert_coreml(network, precisions)
+
+
+def open_artifact(name: Format, path: Path, threads: int = 1) -> tuple[Backend, str]:
+    """Open the artifact at `path`, with a word on what runs it; raises BackendMissing, ModelFailed."""
+    if name == "onnx":
+        return OnnxBackend(path.read_bytes(), threads), "ONNX Runtime"
+    if name == "litert":
+        from sdk_reference.litert_backend import LitertBackend
+
+        return LitertBackend(path.read_bytes(), threads), "LiteRT"
+    from export.coreml_running import open_coreml
+
+    return open_coreml(path)
+
+
+def structure_gates(name: Format, path: Path, input_shape: tuple[int, ...]) -> list[Gate]:
+    """Gate 1 for the artifact at `path`: names, static shapes, ranks and operations as agreed."""
+    if name == "onnx":
+        from export import onnx
+
+        return onnx.structure_gates(path.read_bytes(), input_shape)
+    if name == "litert":
+        from export.litert import litert_structure_gates
+
+        return litert_structure_gates(path.read_bytes(), input_shape)
+    from export.coreml import coreml_structure_gates
+
+    return coreml_structure_gates(path, input_shape)
