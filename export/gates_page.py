@@ -26,7 +26,7 @@ UNKNOWN: Final = "–"
 
 
 def write_gates(bundle: Bundle, page: Path) -> None:
-    """Put the table between the marks of `page`; raises InvalidInput where marks or the bundle's reports are missing."""
+    """Put the table between the marks of `page`; raises InvalidInput where marks or reports are missing."""
     text = page.read_text(encoding="utf-8")
     if len(BLOCK.findall(text)) != 1 or PARITY_FILE not in bundle.manifest.files:
         raise InvalidInput(
@@ -47,7 +47,7 @@ def table(bundle: Bundle) -> str:
 
 def rows(parity: Mapping[str, Any], decisions: Mapping[str, Any]) -> Iterator[str]:
     """The table itself; differences with their limits, all of the worst capture."""
-    yield "| file | run by | score | type | depth | response | dB | flips (far) | EER, HTER moved, points | gates open |"
+    yield "| file | run by | score | type | depth | response | dB | flips (far) | EER, HTER moved | gates open |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for path, report in parity["artifacts"].items():
         gates = report["gates"]
