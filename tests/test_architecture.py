@@ -16,7 +16,7 @@ ROOMS = ("flash_sequencer", "simulator", "sdk_reference", "training", "export", 
 STANDARD_LIBRARY = set(sys.stdlib_module_names)
 
 # What each room may import from outside the standard library, besides earlier rooms.
-PHONE_SIDE = {"numpy", "cv2", "mediapipe", "onnxruntime", "pydantic", "jinja2", "rich"}
+PHONE_SIDE = {"numpy", "cv2", "mediapipe", "onnxruntime", "pydantic", "jinja2", "rich", "coremltools"}
 TRAINING_SIDE = PHONE_SIDE | {"torch", "lightning", "torchmetrics", "safetensors", "scipy", "matplotlib"}
 ALLOWED_PACKAGES = {
     "flash_sequencer": {"numpy"},
