@@ -63,20 +63,23 @@ def _convert_to(
         return convert_litert(network, calibration, precisions)
     from export.coreml import convert_coreml
 
-    return convert_coreml(network, precisions)
+    return [converted for converted in convert_coreml(network) if converted.precision in precisions]
 
 
-def open_artifact(name: Format, path: Path, threads: int = 1) -> tuple[Backend, str]:
-    """Open the artifact at `path`, with a word on what runs it; raises BackendMissing, ModelFailed."""
+def open_artifact(name: Format, precision: Precision, path: Path, threads: int = 1) -> tuple[Backend, str]:
+    """Open the artifact at `path`, with a word on what runs it; raises BackendMissing, ModelFailed.
+
+    Core ML off a Mac: the evaluator, with results stored as the precision has them on a phone.
+    """
     if name == "onnx":
         return OnnxBackend(path.read_bytes(), threads), "ONNX Runtime"
     if name == "litert":
         from sdk_reference.litert_backend import LitertBackend
 
         return LitertBackend(path.read_bytes(), threads), "LiteRT"
-    from export.coreml_running import open_coreml
+    from export.coreml_opening import open_coreml
 
-    return open_coreml(path)
+    return open_coreml(path, "fp32" if precision == "fp32" else "fp16")
 
 
 def structure_gates(name: Format, path: Path, input_shape: tuple[int, ...]) -> list[Gate]:
@@ -89,6 +92,6 @@ def structure_gates(name: Format, path: Path, input_shape: tuple[int, ...]) -> l
         from export.litert import litert_structure_gates
 
         return litert_structure_gates(path.read_bytes(), input_shape)
-    from export.coreml import coreml_structure_gates
+    from export.coreml_gates import coreml_structure_gates
 
     return coreml_structure_gates(path, input_shape)

@@ -116,8 +116,8 @@ def artifact_gates(
     with unpacked(bundle, artifact) as folder:
         yield from structure(bundle, artifact, folder)
         try:
-            backend, ran_by = open_artifact(artifact.format, folder / artifact.file)
-            again, _ = open_artifact(artifact.format, folder / artifact.file, many_threads())
+            backend, ran_by = open_artifact(artifact.format, artifact.precision, folder / artifact.file)
+            again, _ = open_artifact(artifact.format, artifact.precision, folder / artifact.file, many_threads())
         except ModelFailed as error:
             yield unmeasured(f"{short(artifact)} runs", 0.0, str(error))
             return

@@ -50,4 +50,4 @@ def opened(bundle: Bundle, artifact: Artifact, threads: int = 1) -> Iterator[tup
             remedy="pip install 'flashproof[export]', or choose an ONNX or LiteRT artifact",
         ) from error
     with unpacked(bundle, artifact) as folder:
-        yield open_artifact(artifact.format, folder / artifact.file, threads)
+        yield open_artifact(artifact.format, artifact.precision, folder / artifact.file, threads)

@@ -57,7 +57,7 @@ def test_every_artifact_agrees_with_pytorch_within_its_tolerances(bundle: Bundle
     for artifact in bundle.manifest.artifacts:
         assert artifact.precision != "fp32" or set(artifact.tolerances.values()) == {1e-5}
         with unpacked(bundle, artifact) as folder:
-            backend, _ = open_artifact(artifact.format, folder / artifact.file)
+            backend, _ = open_artifact(artifact.format, artifact.precision, folder / artifact.file)
             found = [as_outputs(backend.run(x)) for x in inputs]
         real = len(read_golden(bundle)) if artifact.precision.startswith("int8") else len(inputs)
         gates = limit_gates(LIMITS[artifact.precision], references[:real], found[:real])
