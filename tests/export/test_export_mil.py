@@ -358,7 +358,7 @@ def test_a_manifest_that_names_another_file_is_an_error(package):
         MilBackend(package)
 
 
-@pytest.mark.parametrize(("path", "count"), [(MODEL_FILE, 250), (WEIGHTS_FILE, 100), (MANIFEST_FILE, 50)])
+@pytest.mark.parametrize(("path", "count"), [(MODEL_FILE, 300), (WEIGHTS_FILE, 120), (MANIFEST_FILE, 80)])
 def test_flipped_bits_give_an_answer_or_an_error_never_a_crash(path, count, package):
     rng = np.random.default_rng(5)
     content = (package / path).read_bytes()
@@ -368,7 +368,7 @@ def test_flipped_bits_give_an_answer_or_an_error_never_a_crash(path, count, pack
         damaged[rng.integers(len(content))] ^= 1 << rng.integers(8)
         (package / path).write_bytes(damaged)
         survivors += survives(package)
-    assert 0 < survivors < count or path != MODEL_FILE  # names in the text of metadata do no harm, sizes do
+    assert 0 < survivors < count  # letters in a name and bits of a weight do no harm here, sizes and types do
 
 
 @pytest.mark.parametrize("path", [MODEL_FILE, WEIGHTS_FILE, MANIFEST_FILE])
