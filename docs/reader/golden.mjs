@@ -1,6 +1,6 @@
 // Reads golden vectors (docs/bundle.md, "Golden vectors").
 
-import { check, parseJson } from './bundle.mjs';
+import { check, parseJson } from './checks.mjs';
 import { decodePng } from './png.mjs';
 
 /** The captures of golden/golden.json, each as it is stored. */

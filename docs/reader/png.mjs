@@ -1,7 +1,7 @@
 // Decodes the PNG files of golden vectors: 8-bit RGB, not interlaced. Anything else is refused.
 
 import { crc32 as zlibCrc32, inflateSync } from 'node:zlib';
-import { check } from './bundle.mjs';
+import { check } from './checks.mjs';
 
 const SIGNATURE = '89504e470d0a1a0a';
 const CHANNELS = 3;
