@@ -76,7 +76,8 @@ function checkImplemented(manifest) {
 
 /** An artifact's file is in the bundle, and its tensors are those of the contract. */
 function checkArtifact(artifact, { files, differential_rows: rows, preprocess }) {
-  const isPart = (path) => (artifact.format === 'coreml' ? path.startsWith(`${artifact.file}/`) : path === artifact.file);
+  const isFolder = artifact.format === 'coreml';
+  const isPart = (path) => (isFolder ? path.startsWith(`${artifact.file}/`) : path === artifact.file);
   check(Object.keys(files).some(isPart), `${artifact.file} is not in the listing`);
   check((artifact.opset === null) === (artifact.format !== 'onnx'), `${artifact.file}: opset ${artifact.opset}`);
   const [n, side] = [rows.length, preprocess.input_size];
