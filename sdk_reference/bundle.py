@@ -11,13 +11,14 @@ import hashlib
 import os
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
 from sdk_reference import manifest as manifests
+from sdk_reference.container import ENCRYPTED_FLAG, ZIP_ERRORS, ZIP_METHODS, is_small_zip
 from sdk_reference.errors import BundleFileMissing, BundleHashMismatch, BundleMalformed, BundleNotFound
 from sdk_reference.manifest import FileEntry, Manifest
 
@@ -52,7 +53,9 @@ class FolderStore:
     root: Path
 
     def sizes(self) -> dict[str, int]:
-        return {path.relative_to(self.root).as_posix(): path.lstat().st_size for path in self.files(self.root)}
+        paths = list(islice(self.files(self.root), MAX_FILES + 1))  # enough to refuse them all
+        check_count(len(paths))
+        return {path.relative_to(self.root).as_posix(): path.lstat().st_size for path in paths}
 
     def files(self, folder: Path) -> Iterator[Path]:
         """Every plain file below `folder`; links and devices are refused, not followed."""
@@ -76,8 +79,14 @@ class ZipStore:
     archive: Path
 
     def sizes(self) -> dict[str, int]:
+        if not is_small_zip(self.archive, MAX_FILES):
+            raise manifests.malformed("a zip with too long a table of contents", f"at most {MAX_FILES} files")
         with zipfile.ZipFile(self.archive) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            entries = archive.infolist()
+        check_count(len(entries))
+        for folder in (entry for entry in entries if entry.is_dir()):
+            manifests.check_path(folder.filename.removesuffix("/"))
+        members = [entry for entry in entries if not entry.is_dir()]
         for member in members:
             check_member(member)
         if len({member.filename for member in members}) != len(members):
@@ -94,8 +103,8 @@ def check_member(member: zipfile.ZipInfo) -> None:
     mode = member.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise manifests.malformed(f"{member.filename!r}, which is a link or a device", "plain files")
-    if member.flag_bits & 1:
-        raise manifests.malformed(f"{member.filename!r}, which is encrypted", "files without a password")
+    if member.flag_bits & ENCRYPTED_FLAG or member.compress_type not in ZIP_METHODS:
+        raise manifests.malformed(f"{member.filename!r}, encrypted or packed unusually", "stored or deflated files")
     if member.file_size > MAX_COMPRESSION * max(member.compress_size, 1):
         raise manifests.malformed(
             f"{member.filename!r}, {member.file_size} bytes out of {member.compress_size}", "a possible compression"
@@ -151,8 +160,7 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     store = open_store(place)
     try:
         return verified_bundle(place, store)
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, ValueError) as error:
-        # What the standard library raises for damaged archives, odd names and unreadable files.
+    except ZIP_ERRORS as error:  # also what it raises for odd names and unreadable files
         raise manifests.malformed(f"{place.name}, which cannot be read ({error})", "a readable bundle") from error
 
 
@@ -187,10 +195,14 @@ def verified_bundle(path: Path, store: Store) -> Bundle:
     return bundle
 
 
+def check_count(files: int) -> None:
+    """Raise BundleMalformed for more than MAX_FILES."""
+    if files > MAX_FILES:
+        raise manifests.malformed(f"{files} files or more", f"at most {MAX_FILES}")
+
+
 def check_limits(sizes: dict[str, int]) -> None:
-    """Raise BundleMalformed when there are too many files, or too large ones."""
-    if len(sizes) > MAX_FILES:
-        raise manifests.malformed(f"{len(sizes)} files", f"at most {MAX_FILES}")
+    """Raise BundleMalformed when files are too large."""
     if sizes.get(MANIFEST_NAME, 0) > manifests.MAX_MANIFEST_BYTES:
         raise manifests.malformed(
             f"a manifest of {sizes[MANIFEST_NAME]} bytes", f"at most {manifests.MAX_MANIFEST_BYTES}"
@@ -224,6 +236,8 @@ def read_verified(store: Store, path: str, entry: FileEntry) -> bytes:
         data = store.read(path, entry.bytes)
     except (FileNotFoundError, KeyError) as error:
         raise missing(path, "every file that the manifest lists") from error
+    except ZIP_ERRORS as error:
+        raise changed(path, f"contents that cannot be read ({manifests.shortened(error)})", "a whole file") from error
     digest = hashlib.sha256(data).hexdigest()
     if digest != entry.sha256:
         raise changed(path, f"sha256 {digest[:12]}…", f"{entry.sha256[:12]}…")

@@ -27,6 +27,11 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can state: files carry
 UNIX = 3
 ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED_FLAG = 0x1
+DIRECTORY_END = struct.Struct("<4s8xI6x")  # signature, size of the table of contents; 22 bytes without comment
+DIRECTORY_END_SIGNATURE = b"PK\5\6"
+ZIP64_LOCATOR_SIGNATURE, ZIP64_LOCATOR_BYTES = b"PK\6\7", 20
+MAX_COMMENT_BYTES = 2**16 - 1
+DIRECTORY_BYTES_PER_MEMBER = 1_024  # 46, the name and what little is added to it
 # What zipfile and zlib raise on damaged archives, collected from mutated files
 ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -45,6 +50,26 @@ REMEDY = "record or copy the capture again"
 def is_flat_name(name: str) -> bool:
     """Whether `name` has no path parts: letters, digits, `_`, `-` and `.`, not starting with `-` or `.`."""
     return len(name) <= MAX_NAME_LENGTH and FLAT_NAME.fullmatch(name) is not None
+
+
+def is_small_zip(path: Path, max_files: int) -> bool:
+    """Whether the table of contents of the zip at `path` is of a size that `max_files` members explain.
+
+    `zipfile` reads the whole table before anyone can count: a file of 1 GB may hold 20 million members. Its end is
+    looked for as `zipfile` does; the 64-bit form, which only larger archives need, is refused. Raises OSError.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - DIRECTORY_END.size - MAX_COMMENT_BYTES - ZIP64_LOCATOR_BYTES, 0))
+        tail = file.read()
+    place = len(tail) - DIRECTORY_END.size
+    if not (tail[place : place + 4] == DIRECTORY_END_SIGNATURE and tail.endswith(b"\0\0")):
+        place = tail.rfind(DIRECTORY_END_SIGNATURE)
+    if place < 0 or len(tail) - place < DIRECTORY_END.size:
+        return False
+    _, directory_bytes = DIRECTORY_END.unpack_from(tail, place)
+    is_zip64 = tail[max(place - ZIP64_LOCATOR_BYTES, 0) : place].startswith(ZIP64_LOCATOR_SIGNATURE)
+    return not is_zip64 and directory_bytes <= max_files * DIRECTORY_BYTES_PER_MEMBER
 
 
 class FolderOrZip:
@@ -105,6 +130,8 @@ class FolderOrZip:
 
 def _checked_zip_names(path: Path) -> frozenset[str]:
     try:
+        if not is_small_zip(path, MAX_FILES):
+            raise _malformed("a file that is not a zip, or not a small one", f"a zip of at most {MAX_FILES} members")
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except ZIP_ERRORS as error:

@@ -1,0 +1,222 @@
+"""The reader that is not Python agrees on sound bundles, catches broken ones, and is never taken for having run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from export import node_reader
+from export.node_reader import node_gates, why_not
+from sdk_reference.align import align
+from sdk_reference.bundle import SHIPPED_BUNDLE, zip_bundle
+from sdk_reference.manifest import from_json
+
+READER = node_reader.READER
+MODEL = "atr-fas.fp32.onnx"
+BASE = "golden/disk"
+CLOSED = "Node: the reader's answer"
+
+needs_node = pytest.mark.skipif(why_not() is not None, reason=f"the reader cannot run here: {why_not()}")
+needs_any_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+
+
+def missed(folder: Path) -> list[str]:
+    return [gate.name for gate in node_gates(folder) if not gate.ok]
+
+
+@needs_node
+def test_the_shipped_bundle_passes_every_gate_under_node() -> None:
+    gates = node_gates(SHIPPED_BUNDLE)
+    assert [gate for gate in gates if not gate.ok] == []
+    assert all(gate.name.startswith("Node: ") for gate in gates)
+    for stage in ("affines corrected", "aligned", "differential", "model_input", "quality", "response", "decision"):
+        assert any(gate.name.endswith(f" {stage}") for gate in gates), stage
+    assert any("flash_response of" in gate.name for gate in gates)
+
+
+@needs_node
+def test_a_folder_and_a_zip_of_it_pass_alike(packed, tmp_path: Path) -> None:
+    from_folder = node_gates(packed.path)
+    assert [gate for gate in from_folder if not gate.ok] == []
+    assert node_gates(zip_bundle(packed.path, tmp_path / "bundle.zip")) == from_folder
+
+
+def edit_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+
+
+def swap_channels(folder: Path) -> None:
+    for path in folder.glob(f"{BASE}/aligned_*.png"):
+        cv2.imwrite(str(path), cv2.imread(str(path))[..., ::-1])
+
+
+def transpose_frames(folder: Path) -> None:
+    for path in folder.glob(f"{BASE}/capture/*.png"):
+        cv2.imwrite(str(path), np.ascontiguousarray(cv2.imread(str(path)).transpose(1, 0, 2)))
+
+
+def negate(path: Path) -> None:
+    (-np.fromfile(path, "<f4")).tofile(path)
+
+
+def shift_map(folder: Path, which: str, amount: float) -> None:
+    path = folder / BASE / "affines.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content[which][0][0][2] += amount
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+BREAKS = {
+    "channels swapped": (swap_channels, "disk aligned"),
+    "frames transposed": (transpose_frames, "disk aligned"),
+    "landmark map off": (lambda f: shift_map(f, "from_landmarks", 0.01), "disk affines from landmarks"),
+    "corrected map off": (lambda f: shift_map(f, "affines", 0.2), "disk affines corrected"),
+    "differences of the other sign": (lambda f: negate(f / BASE / "differential_window.f32"), "disk differential"),
+    "input of the other sign": (lambda f: negate(f / BASE / "model_input.f32"), "disk model_input"),
+    "another gain": (lambda f: edit_json(f / BASE / "model_input.json", gain=1.5), "disk model_input"),
+    "another measurement": (lambda f: edit_json(f / BASE / "quality.json", motion_px=3.0), "disk quality"),
+    "stale depth": (lambda f: negate(f / BASE / "output_depth.f32"), f"disk depth of {MODEL}"),
+    "other rows disagree": (lambda f: edit_json(f / BASE / "response.json", disagreeing=[True] * 6), "disk response"),
+    "another verdict": (lambda f: edit_json(f / BASE / "decision.json", verdict="live?"), "disk decision"),
+}
+
+
+@needs_node
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_bundle_broken_on_purpose_misses_the_gate_that_names_it(name: str, bundle: Path, reseal) -> None:
+    damage, gate = BREAKS[name]
+    damage(bundle)
+    assert f"Node: {gate}" in missed(reseal(bundle))
+
+
+@needs_node
+def test_another_threshold_or_tolerance_is_noticed(bundle: Path, reseal) -> None:
+    first = from_json((bundle / "manifest.json").read_bytes()).artifacts[0]
+    point = first.operating_point.model_copy(update={"threshold": first.operating_point.threshold / 2})
+    reseal(bundle, artifacts=(first.model_copy(update={"operating_point": point}),))
+    assert "Node: disk decision" in missed(bundle)
+    strict = first.model_copy(update={"tolerances": dict.fromkeys(first.tolerances, 1e-30)})
+    reseal(bundle, artifacts=(strict,))
+    assert f"Node: disk depth of {MODEL}" in missed(bundle)
+
+
+RULE = {"cosine_limit": 0.5, "max_disagreeing_rows": 2}
+REFUSED = {
+    "changed": lambda f: (f / "MODEL_CARD.md").write_bytes(b"x" * (f / "MODEL_CARD.md").stat().st_size),
+    "missing": lambda f: (f / "MODEL_CARD.md").unlink(),
+    "stranger": lambda f: (f / "stranger").write_bytes(b""),
+    "link": lambda f: (f / "link").symlink_to("MODEL_CARD.md"),
+    "another schema": lambda f: edit_json(f / "manifest.json", schema_version=4),
+    "unknown field": lambda f: edit_json(f / "manifest.json", more=1),
+    "unknown field further down": lambda f: edit_json(f / "manifest.json", response_rule=RULE | {"more": 1}),
+    "path outside": lambda f: edit_json(f / "manifest.json", files={"../x": {"sha256": "0" * 64, "bytes": 0}}),
+    "no artifact": lambda f: edit_json(f / "manifest.json", artifacts=[]),
+    "other rows of D": lambda f: edit_json(f / "manifest.json", differential_rows=[[0, 1]] * 6),
+    "other species": lambda f: edit_json(f / "manifest.json", species_order=["mask", "replay", "print"]),
+    "no JSON": lambda f: (f / "manifest.json").write_bytes(b"{"),
+    "huge manifest": lambda f: (f / "manifest.json").write_bytes(b" " * 1_000_001),
+}
+
+
+@needs_node
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_malformed_bundle_is_refused_by_the_reader(name: str, bundle: Path) -> None:
+    REFUSED[name](bundle)
+    (gate,) = node_gates(bundle)
+    assert gate.name == CLOSED and not gate.ok
+    assert "exit status 4" in gate.detail and "the bundle cannot be read" in gate.detail
+
+
+@needs_any_node
+@pytest.mark.parametrize("scale", [0.31, 0.75, 1.4])
+def test_frames_larger_and_smaller_than_the_template_are_resampled_alike(scale: float, tmp_path: Path) -> None:
+    """The golden frames may all be smaller than the template; a telephone's are larger and are averaged down first."""
+    rng = np.random.default_rng(0)
+    smooth = cv2.GaussianBlur(rng.integers(0, 256, (300, 401, 3)).astype(np.float32), (0, 0), 2) * 4 - 384
+    frame = np.clip(smooth, 0, 255).astype(np.uint8)
+    affine = np.array([[scale, 0.05 * scale, 20.5], [-0.04 * scale, scale, 9.25]])
+    frame.tofile(tmp_path / "frame.rgb")
+    script = (
+        "import { readFileSync, writeFileSync } from 'node:fs';"
+        f"import {{ alignFrame }} from {json.dumps((READER.parent / 'align.mjs').as_uri())};"
+        "const frame = { width: 401, height: 300, data: readFileSync('frame.rgb') };"
+        f"writeFileSync('aligned.rgb', alignFrame(frame, {affine.tolist()}, 256).data);"
+    )
+    (tmp_path / "script.mjs").write_text(script, encoding="utf-8")
+    subprocess.run(["node", "script.mjs"], cwd=tmp_path, check=True, timeout=60)
+    found = np.fromfile(tmp_path / "aligned.rgb", np.uint8).reshape(256, 256, 3)
+    difference = np.abs(found.astype(int) - align(frame, affine))
+    assert difference.max() <= 1 and difference.mean() <= 0.01
+
+
+def pretend(program: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Put a shell script in node's place."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "node").write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
+    (tmp_path / "bin" / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+
+OPEN = {"name": "disk aligned", "ok": True, "value": 0.0, "limit": 2.0}
+ANSWERS = {
+    "nothing": "exit 0",
+    "no JSON": "echo hello",
+    "no gates": """echo '{"ok": true, "gates": []}'""",
+    "a list": "echo '[]'",
+    "a gate without figures": """echo '{"gates": [{"name": "x", "ok": true}]}'""",
+    "a crash": "echo out of memory >&2; exit 134",
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_that_judges_nothing_is_a_closed_gate(name: str, monkeypatch, tmp_path: Path) -> None:
+    pretend(ANSWERS[name], monkeypatch, tmp_path)
+    (gate,) = node_gates(tmp_path)
+    assert gate.name == CLOSED and not gate.ok
+
+
+@pytest.mark.parametrize("changes", [{"ok": False}, {"value": 3.0}, {"value": "NaN"}, {"limit": "NaN"}], ids=str)
+def test_a_gate_is_open_only_when_the_reader_and_its_own_figures_say_so(changes, monkeypatch, tmp_path: Path) -> None:
+    answer = json.dumps({"gates": [OPEN, OPEN | changes]})
+    pretend(f"echo '{answer}'", monkeypatch, tmp_path)
+    assert [gate.ok for gate in node_gates(tmp_path)] == [True, False]
+
+
+def test_a_reader_that_does_not_end_is_a_closed_gate(monkeypatch, tmp_path: Path) -> None:
+    pretend("exec sleep 60", monkeypatch, tmp_path)
+    monkeypatch.setattr(node_reader, "TIMEOUT_S", 0.2)
+    (gate,) = node_gates(tmp_path)
+    assert not gate.ok and "timed out" in gate.detail
+
+
+def test_what_is_missing_is_said(monkeypatch, tmp_path: Path) -> None:
+    packages = tmp_path / "packages"
+    monkeypatch.setenv("FLASHPROOF_NODE_MODULES", str(packages))
+    pretend("echo v20.1.0", monkeypatch, tmp_path)
+    assert "npm ci" in (why_not() or "")
+    (packages / "onnxruntime-web").mkdir(parents=True)
+    (packages / "onnxruntime-web" / "package.json").write_text("{}", encoding="utf-8")
+    assert why_not() is None
+    for version in ("v18.20.0", "hello", ""):
+        (tmp_path / "bin" / "node").write_text(f"#!/bin/sh\necho {version}\n", encoding="utf-8")
+        assert "20 is needed" in (why_not() or "")
+    monkeypatch.setenv("PATH", str(packages))
+    assert why_not() == "node is not installed"
+    monkeypatch.setattr(node_reader, "READER", tmp_path / "nowhere.mjs")
+    assert "source checkout" in (why_not() or "")
+
+
+def test_the_package_pins_what_it_needs_and_names_no_registry() -> None:
+    package = json.loads((READER.parent / "package.json").read_text(encoding="utf-8"))
+    lock = (READER.parent / "package-lock.json").read_text(encoding="utf-8")
+    versions = {name: entry.get("version") for name, entry in json.loads(lock)["packages"].items()}
+    for name, version in package["dependencies"].items():
+        assert version[0].isdigit() and versions[f"node_modules/{name}"] == version
+    assert "://" not in lock and "resolved" not in lock
