@@ -24,6 +24,7 @@ import onnx
 from export.formats import open_artifact, structure_gates
 from export.golden import GoldenCapture
 from export.golden_reading import read_golden
+from export.node_reader import node_gates, why_not
 from export.parity import Gate, ParityError, at_most, odd_inputs
 from export.replay import (
     Finding,
@@ -61,6 +62,8 @@ class Verification:
     bundle: str
     """Name, version and hash."""
     gates: tuple[Gate, ...]
+    notes: tuple[str, ...] = ()
+    """What was not checked here, and why."""
 
     @property
     def ok(self) -> bool:
@@ -68,8 +71,9 @@ class Verification:
         return all(gate.ok for gate in self.gates)
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"ok", "bundle", "gates": [{"name", "ok", "value", "limit"}, …]}`, what `--json` prints."""
-        return {"ok": self.ok, "bundle": self.bundle, "gates": [gate.to_dict() for gate in self.gates]}
+        """`{"ok", "bundle", "gates": [{"name", "ok", "value", "limit"}, …], "notes": […]}`, what `--json` prints."""
+        gates = [gate.to_dict() for gate in self.gates]
+        return {"ok": self.ok, "bundle": self.bundle, "gates": gates, "notes": list(self.notes)}
 
 
 def verify(path: str | os.PathLike[str], detector: LandmarkDetector) -> Verification:
@@ -80,7 +84,12 @@ def verify(path: str | os.PathLike[str], detector: LandmarkDetector) -> Verifica
     """
     bundle = load_bundle(path)
     goldens = read_golden(bundle)
-    return Verification(bundle.identity, tuple(all_gates(bundle, goldens, detector)))
+    gates = list(all_gates(bundle, goldens, detector))
+    missing = why_not()
+    if missing is None:
+        gates += node_gates(Path(path))
+    notes = [f"the reader in JavaScript was not run: {missing}"] if missing else []
+    return Verification(bundle.identity, tuple(gates), tuple(notes))
 
 
 def require_sound(verification: Verification) -> None:

@@ -38,7 +38,10 @@ def verify(
     else:
         from rich.console import Console
 
-        Console().print(table(verification))
+        console = Console()
+        console.print(table(verification))
+        for note in verification.notes:
+            console.print(f"Note: {note}.", markup=False, soft_wrap=True)
     raise typer.Exit(0 if verification.ok else STATUS_GATE_MISSED)
 
 
