@@ -1,0 +1,198 @@
+"""ONNX fp32 → static int8 with a float tail, as QDQ pairs: uint8 activations, int8 weights per channel.
+
+EXPORT.md says why the tail is float: a softmax quantized to 256 levels ruins the depth. Here every softmax, every
+expectation and everything behind the depth map stays float, because only convolutions, linear layers and what carries
+their values (pooling, resizing, sums, joins) are ever quantized; `export.sensitivity` then takes out of int8 what the
+gates do not bear. `everything_int8` is the control that must fail: it quantizes all that ONNX Runtime can.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from export.converted import CalibrationSet, Converted, FloatArray
+from export.onnx import OPSET
+from export.parity import Gate, Outputs, ParityError, run_network, run_onnx
+from export.precision_gates import LIMITS, limit_gates
+from export.sensitivity import float_layers, layer_snr_db, within_margin
+from sdk_reference.manifest import INPUT_NAME
+from sdk_reference.runtime import open_session
+from training.network import ATRFAS
+
+PATH: Final = "models/atr-fas.int8.onnx"
+LAYERS: Final = ("Conv", "Gemm")
+"""Operations with weights."""
+CARRIERS: Final = ("MaxPool", "Resize", "Add", "Concat")
+"""Operations that are int8 where all their inputs are: going back to float between two layers costs more than it saves.
+"""
+CONTROL_PATH: Final = "models/everything.int8.onnx"
+CONTROL_OPTIONS: Final = {"ForceQuantizeNoInputCheck": True}
+
+
+def export_int8(network: ATRFAS, fp32: bytes, runs_on: str, calibration: CalibrationSet) -> Converted:
+    """Convert the bytes of `export_onnx`; raises ParityError where not one layer may be int8.
+
+    The gates hold with a margin on the calibration captures; on others they are yet to be proved.
+    """
+    graph = QuantizableGraph(fp32)
+    references = [run_network(network, x) for x in calibration.inputs]
+    kept = _float_layers(graph, references, calibration)
+    if set(kept) == set(graph.layers):
+        raise ParityError(
+            found="no layer that can be int8 within the gates",
+            expected="at least one",
+            remedy="look at the calibration captures and at export.sensitivity.layer_snr_db layer by layer",
+        )
+    return Converted(
+        path=PATH,
+        format="onnx",
+        precision="int8_static",
+        files={PATH: quantize(graph, set(graph.layers) - set(kept), calibration)},
+        runs_on=runs_on,
+        opset=OPSET,
+        float_layers=kept,
+        calibration=calibration,
+    )
+
+
+def everything_int8(fp32: bytes, runs_on: str, calibration: CalibrationSet) -> Converted:
+    """The negative control: all that ONNX Runtime can quantize, softmax, expectation and tail included.
+
+    Gate 7 wants it to fail the gates of int8_static. It never goes into a bundle.
+    """
+    model = _quantized(onnx.load_model_from_string(fp32), None, None, calibration.inputs, CONTROL_OPTIONS)
+    return Converted(
+        path=CONTROL_PATH,
+        format="onnx",
+        precision="int8_static",
+        files={CONTROL_PATH: model},
+        runs_on=runs_on,
+        opset=OPSET,
+        calibration=calibration,
+    )
+
+
+def furthest_out(gates: Sequence[Gate]) -> tuple[Gate, float]:
+    """The gate with the largest multiple of its (upper) limit, and that multiple: above 1 it is missed."""
+    worst = max(gates, key=lambda gate: gate.value / gate.limit)
+    return worst, worst.value / worst.limit
+
+
+class QuantizableGraph:
+    """An fp32 model and what of it may become int8. Layers go by the names of the network's modules."""
+
+    def __init__(self, model: bytes) -> None:
+        self.proto = onnx.load_model_from_string(model)
+        self.layers: Mapping[str, str] = {
+            layer_name(node): node.name for node in self.proto.graph.node if node.op_type in LAYERS
+        }
+        """Node by layer, in the order they are computed."""
+
+    @cached_property
+    def tail(self) -> frozenset[str]:
+        """Layers that see the depth map: they always stay float."""
+        behind, layers = {"depth"}, set()
+        for node in self.proto.graph.node:
+            if behind & set(node.input):
+                behind |= set(node.output)
+                layers |= {layer_name(node)} if node.op_type in LAYERS else set()
+        return frozenset(layers)
+
+    def int8_nodes(self, layers: Collection[str]) -> list[str]:
+        """The nodes to quantize so that `layers` are int8: theirs, and the carriers all of whose inputs are int8."""
+        names = {self.layers[layer] for layer in layers}
+        constants = {tensor.name for tensor in self.proto.graph.initializer}
+        int8_tensors: set[str] = set()
+        chosen: list[str] = []
+        for node in self.proto.graph.node:
+            inputs = {name for name in node.input if name} - constants
+            carried = node.op_type in (*CARRIERS, "Relu") and inputs <= int8_tensors
+            if node.name in names or carried:
+                int8_tensors |= set(node.output)
+                chosen.append(node.name)
+        return chosen
+
+
+def layer_name(node: onnx.NodeProto) -> str:
+    """The path of the layer's module in the training network, from the name of its weight."""
+    return str(node.input[1]).removeprefix("network.").removesuffix(".weight")
+
+
+def quantize(graph: QuantizableGraph, layers: Collection[str], calibration: CalibrationSet) -> bytes:
+    """The model with just these layers in int8."""
+    return _quantized(graph.proto, graph.int8_nodes(layers), [*LAYERS, *CARRIERS], calibration.inputs, {})
+
+
+def _float_layers(
+    graph: QuantizableGraph, references: Sequence[Outputs], calibration: CalibrationSet
+) -> tuple[str, ...]:
+    def outputs(layers: Collection[str]) -> list[Outputs]:
+        session = open_session(quantize(graph, layers, calibration), threads=1)
+        return [run_onnx(session, x) for x in calibration.inputs]
+
+    def holds(layers: frozenset[str]) -> bool:
+        return within_margin(limit_gates(LIMITS["int8_static"], references, outputs(layers)))
+
+    body = [layer for layer in graph.layers if layer not in graph.tail]
+    snr = {layer: layer_snr_db(references, outputs([layer])) for layer in body}
+    kept = {*float_layers(snr, holds), *graph.tail}
+    return tuple(layer for layer in graph.layers if layer in kept)
+
+
+def _quantized(
+    model: onnx.ModelProto,
+    nodes: list[str] | None,
+    kinds: list[str] | None,
+    inputs: Sequence[FloatArray],
+    options: dict[str, Any],
+) -> bytes:
+    """Run ONNX Runtime's quantizer, which writes files only; the form of the result is judged by `onnx_formats`."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    with TemporaryDirectory() as folder, _without_advice():
+        path = Path(folder) / "quantized.onnx"
+        quantize_static(
+            copy,
+            path,
+            _Reader(inputs),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=kinds,
+            nodes_to_quantize=nodes,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options=options,
+        )
+        return path.read_bytes()
+
+
+class _Reader(CalibrationDataReader):
+    """The calibration captures in the form that ONNX Runtime asks for."""
+
+    def __init__(self, inputs: Sequence[FloatArray]) -> None:
+        self._inputs = iter(inputs)
+
+    def get_next(self) -> dict[str, FloatArray] | None:
+        """The next capture by input name; None after the last."""
+        model_input = next(self._inputs, None)
+        return None if model_input is None else {INPUT_NAME: model_input}
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Silence the quantizer's advice to optimise the graph first: the exporter has folded all there is."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,67 @@
+"""Which layers of a static int8 file stay in float: found from each layer's own noise, then proved by the gates.
+
+Nothing here knows a file format. A converter makes the layer alone int8 and everything else float, and measures how
+far the noise lies below the signal at the network's outputs; a layer that is too loud by itself stays float. Whether
+the others can be int8 together is not a matter of arithmetic, as their errors may add up or cancel: the set is grown
+from the quietest layer on, and each step is converted and run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from export.parity import Gate, Outputs, snr_db
+from export.precision_gates import signal
+from sdk_reference.manifest import OUTPUT_NAMES
+
+MIN_LAYER_SNR_DB: Final = 30.0
+"""A layer that alone is louder stays float: an error of 3 % of the signal is more than gate 6 gives all of them."""
+
+MARGIN: Final = 0.7
+"""The share of each limit that calibration captures may use; the rest is for captures that nobody calibrated on."""
+
+
+def layer_snr_db(references: Sequence[Outputs], found: Sequence[Outputs]) -> float:
+    """The smallest signal-to-noise ratio of any output of any capture, in dB; both lists in the same order."""
+    return min(
+        snr_db(signal(name, reference[name]), signal(name, other[name]))
+        for reference, other in zip(references, found, strict=True)
+        for name in OUTPUT_NAMES
+    )
+
+
+def float_layers(
+    snr_by_layer: Mapping[str, float],
+    holds: Callable[[frozenset[str]], bool],
+    min_snr_db: float = MIN_LAYER_SNR_DB,
+) -> tuple[str, ...]:
+    """The layers that must stay float, in the order of `snr_by_layer`; all of them where nothing may be int8.
+
+    `holds` says of a set of layers whether the file with just these in int8 passes its gates. It is asked about the
+    longest run of quietest layers first, by halving, and then about each louder layer on top of those accepted.
+    """
+    quietest_first = sorted(snr_by_layer, key=lambda layer: -snr_by_layer[layer])
+    candidates = [layer for layer in quietest_first if snr_by_layer[layer] >= min_snr_db]
+    count = _longest_run(candidates, holds)
+    accepted = set(candidates[:count])
+    for layer in candidates[count + 1 :]:  # the one at `count` was found to be too much
+        if holds(frozenset(accepted | {layer})):
+            accepted.add(layer)
+    return tuple(layer for layer in snr_by_layer if layer not in accepted)
+
+
+def within_margin(gates: Collection[Gate], margin: float = MARGIN) -> bool:
+    """Whether every gate, each an upper limit, is met with room to spare."""
+    return all(gate.ok and gate.value <= margin * gate.limit for gate in gates)
+
+
+def _longest_run(candidates: Sequence[str], holds: Callable[[frozenset[str]], bool]) -> int:
+    """How many of the first candidates can be int8 together, taking it that more are never quieter."""
+    if not candidates or holds(frozenset(candidates)):
+        return len(candidates)
+    good, bad = 0, len(candidates)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if holds(frozenset(candidates[:middle])) else (good, middle)
+    return good

@@ -1,0 +1,67 @@
+"""As few layers as possible stay float, and every set that is chosen was proved."""
+
+import numpy as np
+import pytest
+
+from export.parity import at_most
+from export.sensitivity import float_layers, layer_snr_db, within_margin
+
+SNR = {"first": 20.0, "second": 45.0, "third": 35.0, "fourth": 60.0, "fifth": 50.0}
+
+
+def within(budget, noise):
+    """A judge who holds a set when its layers' noise adds up to no more than `budget`; keeps what it was asked."""
+    asked = []
+
+    def holds(layers):
+        asked.append(layers)
+        return sum(noise[layer] for layer in layers) <= budget
+
+    return holds, asked
+
+
+def test_all_but_the_layers_below_the_limit_are_int8_where_the_gates_bear_it():
+    holds, asked = within(10, dict.fromkeys(SNR, 1))
+    assert float_layers(SNR, holds) == ("first",)
+    assert asked == [frozenset(SNR) - {"first"}]
+
+
+def test_the_loudest_layers_go_first():
+    noise = {layer: 10 ** (-snr / 20) for layer, snr in SNR.items()}
+    holds, _ = within(0.011, noise)
+    assert float_layers(SNR, holds) == ("first", "third")
+
+
+def test_a_layer_that_does_no_harm_among_the_others_is_int8_though_a_quieter_one_is_not():
+    holds, _ = within(3, {"first": 0, "second": 9, "third": 1, "fourth": 1, "fifth": 1})
+    assert float_layers(SNR, holds) == ("first", "second")
+
+
+@pytest.mark.parametrize("budget", range(7))
+def test_what_is_left_in_int8_was_proved_and_takes_no_further_layer(budget):
+    noise = dict(zip(SNR, (3, 2, 1, 3, 1), strict=True))
+    holds, asked = within(budget, noise)
+    kept = float_layers(SNR, holds, min_snr_db=0)
+    int8 = frozenset(SNR) - set(kept)
+    assert holds(int8)
+    assert not int8 or int8 in asked[:-1]
+    assert all(not holds(int8 | {layer}) for layer in kept)
+
+
+def test_everything_stays_float_where_no_layer_passes():
+    assert float_layers(SNR, lambda layers: False) == tuple(SNR)
+    assert float_layers(SNR, lambda layers: True, min_snr_db=100) == tuple(SNR)
+
+
+def test_a_layer_is_as_loud_as_its_worst_output_in_its_worst_capture():
+    reference = {name: np.ones(4, np.float32) for name in ("type", "depth", "flash_response")}
+    reference["score"] = np.array([0.5], np.float32)
+    off = {**reference, "depth": np.full(4, 1.1, np.float32)}
+    slightly_off = {**reference, "type": np.full(4, 1.001, np.float32)}
+    assert layer_snr_db([reference] * 3, [reference, slightly_off, off]) == pytest.approx(20, abs=0.01)
+
+
+def test_a_gate_that_is_only_just_met_has_no_margin():
+    assert within_margin([at_most("a", 0.69, 1)])
+    assert not within_margin([at_most("a", 0.1, 1), at_most("b", 0.9, 1)])
+    assert not within_margin([at_most("a", float("nan"), 1)])
