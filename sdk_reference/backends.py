@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from sdk_reference.bundle import Bundle
+from sdk_reference.errors import BackendMissing
+from sdk_reference.litert_backend import LitertBackend
 from sdk_reference.runtime import Backend, OnnxBackend
 
 
 def open_backend(bundle: Bundle, artifact: str | None = None, threads: int = 1) -> Backend:
     """Open the model at path `artifact` of a bundle (its first for None); raises BackendMissing, ModelFailed."""
     chosen = bundle.manifest.artifact(artifact)
-    return OnnxBackend(bundle.read(chosen.file), threads, chosen)
+    if chosen.format == "onnx":
+        return OnnxBackend(bundle.read(chosen.file), threads, chosen)
+    if chosen.format == "litert":
+        return LitertBackend(bundle.read(chosen.file), threads, chosen)
+    raise BackendMissing(
+        found=f"{chosen.file} in the format {chosen.format}, which this release cannot run",
+        expected="a model in the format onnx or litert",
+        remedy="name another model of the bundle with --artifact",
+    )

@@ -21,9 +21,9 @@ TRAINING_SIDE = PHONE_SIDE | {"torch", "lightning", "torchmetrics", "safetensors
 ALLOWED_PACKAGES = {
     "flash_sequencer": {"numpy"},
     "simulator": {"numpy", "numba", "cv2"},
-    "sdk_reference": PHONE_SIDE,
+    "sdk_reference": PHONE_SIDE | {"ai_edge_litert"},
     "training": TRAINING_SIDE | {"typer", "filelock"},
-    "export": TRAINING_SIDE | {"onnx", "onnxscript"},
+    "export": TRAINING_SIDE | {"onnx", "onnxscript", "ai_edge_litert", "ai_edge_quantizer", "litert_torch"},
     "flashproof": TRAINING_SIDE | {"typer"},
 }
 # The phone side never touches the simulator, but for its demo.
