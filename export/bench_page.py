@@ -22,11 +22,11 @@ COLUMNS: Final = (
     "precision",
     "KB",
     "GFLOP",
-    "ms (95 % interval)",
-    "times as fast as fp32",
-    "score against PyTorch",
-    "depth against PyTorch",
-    "EER (95 % interval)",
+    "ms (95 %)",
+    "speed, fp32 = 1",
+    "score error",
+    "depth error",
+    "EER, %",
 )
 UNKNOWN: Final = "–"
 BLOCK = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
@@ -74,19 +74,30 @@ def block(result: Bench) -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     """One text per column of `COLUMNS`."""
-    timed = row.median_ms is not None and row.low_ms is not None and row.high_ms is not None
     return (
         row.artifact.rpartition("/")[2],
         row.format,
         row.precision,
         f"{row.bytes / 1000:.0f}",
         UNKNOWN if row.gflop is None else f"{row.gflop:.2f}",
-        f"{row.median_ms:.2f} ({row.low_ms:.2f} to {row.high_ms:.2f})" if timed else UNKNOWN,
+        spread(time_of(row), "{:.1f}"),
         spread(row.times_as_fast, "{:.2f}"),
         difference_of(row, "score"),
         difference_of(row, "depth"),
-        spread(row.eer, "{:.1%}"),
+        spread(percent(row.eer), "{:.1f}"),
     )
+
+
+def time_of(row: Row) -> Estimate | None:
+    """Milliseconds of one capture."""
+    if row.median_ms is None or row.low_ms is None or row.high_ms is None:
+        return None
+    return Estimate(row.median_ms, row.low_ms, row.high_ms)
+
+
+def percent(rate: Estimate | None) -> Estimate | None:
+    """A rate in hundredths."""
+    return None if rate is None else Estimate(100 * rate.value, 100 * rate.low, 100 * rate.high)
 
 
 def spread(estimate: Estimate | None, form: str) -> str:
@@ -116,9 +127,18 @@ def _notes(result: Bench) -> Iterator[str]:
     else:
         yield f"{result.bundle}: parameters and GFLOP unknown, as it has no ONNX fp32 file to count them in."
     threads = "1 thread" if row.threads == 1 else f"{row.threads} threads"
-    yield f"Times: median of {result.rounds} captures, one at a time on {threads} of the machine that wrote this table."
+    yield (
+        f"Times: median of {result.rounds} captures, one at a time on {threads} of the machine that wrote this table. "
+        "Speed: against the first fp32 of the same format. Behind each its 95 % interval."
+    )
+    runtimes = sorted({row.ran_by for row in result.rows if row.ran_by and row.reason is None})
+    if runtimes:
+        yield f"Timed with {', '.join(runtimes)}."
     if any(row.against_pytorch for row in result.rows):
-        yield "Against PyTorch: the worst capture of the export; a depth marked (mean) is the mean over its pixels."
+        yield (
+            "Errors: largest difference from PyTorch in the worst capture of the export; a depth marked (mean) is the "
+            "mean over its pixels."
+        )
     if any(row.eer for row in result.rows):
         what = "simulated captures: it says nothing about real people" if result.simulated else "the export's captures"
         yield f"EER: on {what}."

@@ -58,7 +58,7 @@ def table(result: Bench) -> Table:
 
     drawn = Table(title=escape(result.bundle), caption=escape("\n".join(notes(result))), caption_justify="left")
     for name in COLUMNS:
-        drawn.add_column(escape(name), justify="left" if name in COLUMNS[:3] else "right")
+        drawn.add_column(escape(name), justify="left" if name in COLUMNS[:3] else "right", overflow="fold")
     for row in result.rows:
         drawn.add_row(*(escape(cell) for cell in cells(row)))
     return drawn

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import sdk_reference.errors as errors
 import sdk_reference.manifest as manifests
+from export.bench import Row
 from export.bench_page import check_page
 from flash_sequencer.palette import GENTLE, STANDARD
 from flash_sequencer.player import DARK_SURROUND
@@ -186,6 +187,12 @@ def test_code_blocks_are_closed(page):
     for block in blocks:
         for opening, closing in ("{}", "()"):
             assert block.count(opening) == block.count(closing), block[:80]
+
+
+def test_the_page_of_formats_explains_every_key_of_a_row():
+    rows = re.findall(r"^\| (`[^|]+) \|", (DOCS / "formats.md").read_text(encoding="utf-8"), re.MULTILINE)
+    explained = [key for row in rows for key in re.findall(r"`(\w+)`", row)]
+    assert explained == [field.name for field in dataclasses.fields(Row)]
 
 
 def test_the_page_of_formats_has_a_place_for_the_table():

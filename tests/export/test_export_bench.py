@@ -17,6 +17,7 @@ from export.cost import gflop_per_capture
 from export.graph_cost import cost_of_onnx
 from flashproof.app import EXIT_USAGE
 from flashproof.app import run as run_command
+from flashproof.commands import bench as command
 from sdk_reference.bundle import hash_files, load_bundle, write_manifest
 from sdk_reference.errors import BackendMissing, BundleMalformed, BundleNotFound, ModelFailed
 from sdk_reference.manifest import Artifact, Calibration, from_json
@@ -174,6 +175,10 @@ def test_a_report_that_cannot_be_read_is_a_damaged_bundle(tmp_path, content):
         bench(folder, rounds=6)
 
 
+def test_the_command_offers_the_rounds_that_the_module_means():
+    assert (command.ROUNDS, command.MIN_ROUNDS) == (export.bench.ROUNDS, export.bench.MIN_ROUNDS)
+
+
 def test_no_bundle_is_an_error(tmp_path):
     with pytest.raises(BundleNotFound):
         bench(tmp_path / "none")
@@ -267,8 +272,9 @@ def test_the_block_says_what_was_measured_and_that_rates_are_simulated(several):
     text = block(bench(several, rounds=6))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 2 + 4 and len({line.count("|") for line in lines}) == 1
-    assert "5.7% (4.8% to 6.6%)" in lines[3] and "| 0.0012 |" in lines[3] and "0.0034 (mean)" in lines[3]
+    assert "5.7 (4.8 to 6.6)" in lines[3] and "| 0.0012 |" in lines[3] and "0.0034 (mean)" in lines[3]
     assert "simulated captures: it says nothing about real people" in text
+    assert "Timed with ONNX Runtime." in text
     assert "stub.fp32.mlpackage has no time" in text and "1 thread" in text
 
 
