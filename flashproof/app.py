@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import typer
 
 from flash_sequencer.errors import FlashSequenceError, PlanError
+from flashproof.commands.bench import bench
 from flashproof.commands.check import check
 from flashproof.commands.demo import demo
 from flashproof.commands.evaluate import evaluate
@@ -53,7 +54,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, plan, simulate, shard, train, evaluate, export, verify, check):
+for command in (demo, plan, simulate, shard, train, evaluate, export, verify, bench, check):
     app.command()(command)
 
 
