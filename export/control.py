@@ -27,10 +27,11 @@ def control_gates(
     """The gate of the control, open when it misses one; none where nothing is quantized statically."""
     if "int8_static" not in settings.precisions:
         return ()
-    from export.onnx_int8 import everything_int8
+    from export.onnx_formats import convert_control
 
     try:
-        backend = OnnxBackend(everything_int8(network, calibration))
+        control = convert_control(network, calibration)
+        backend = OnnxBackend(control.files[control.path])
         found = [as_outputs(backend.run(x)) for x in references.inputs]
     except ModelFailed:
         return (at_least(NAME, 1, 1),)  # a file that does not even run is noticed as well

@@ -58,9 +58,9 @@ def _convert_to(
 
         return convert_onnx(network, calibration, precisions)
     if name == "litert":
-        from export.litert import convert_litert
+        from export.litert import PATHS, convert_litert
 
-        return convert_litert(network, calibration, precisions)
+        return convert_litert(network, calibration, [name for name in PATHS if name in precisions])
     from export.coreml import convert_coreml
 
     return [converted for converted in convert_coreml(network) if converted.precision in precisions]
@@ -82,16 +82,16 @@ def open_artifact(name: Format, precision: Precision, path: Path, threads: int =
     return open_coreml(path, "fp32" if precision == "fp32" else "fp16")
 
 
-def structure_gates(name: Format, path: Path, input_shape: tuple[int, ...]) -> list[Gate]:
+def structure_gates(name: Format, precision: Precision, path: Path, input_shape: tuple[int, ...]) -> list[Gate]:
     """Gate 1 for the artifact at `path`: names, static shapes, ranks and operations as agreed."""
     if name == "onnx":
         from export import onnx
 
         return onnx.structure_gates(path.read_bytes(), input_shape)
     if name == "litert":
-        from export.litert import litert_structure_gates
+        from export.litert_structure import litert_structure_gates
 
-        return litert_structure_gates(path.read_bytes(), input_shape)
+        return litert_structure_gates(path.read_bytes(), input_shape, precision)
     from export.coreml_gates import coreml_structure_gates
 
     return coreml_structure_gates(path, input_shape)

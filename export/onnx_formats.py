@@ -6,12 +6,13 @@ exporter marks its files so new that ONNX Runtime before 1.18 refuses them, thou
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
 import onnx
 
-from export.converted import CalibrationSet, Converted
+from export.converted import CalibrationSet, Converted, Precision
 from export.deploy import DeployNetwork
 from export.onnx import OPSET, export_onnx, structure_gates
 from export.onnx_fp16 import export_fp16
@@ -19,6 +20,7 @@ from export.onnx_int8 import everything_int8, export_int8
 from export.parity import require
 from training.network import ATRFAS
 
+PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "fp16", "int8_static")
 FP32_PATH: Final = "models/atr-fas.fp32.onnx"
 IR_VERSION: Final = 8
 """Of ONNX 1.13, whose opset is 18; later ones add only 4-bit, float8 and names that no file here uses."""
@@ -27,15 +29,20 @@ RUNS_ON: Final = "ONNX Runtime 1.15"
 """The oldest that we ran all three files on. 1.14 has opset 18 as well, but no build for our Python."""
 
 
-def convert_onnx(network: ATRFAS, calibration: CalibrationSet) -> list[Converted]:
-    """fp32, fp16 and int8_static; raises ParityError for a file whose form is not as agreed.
+def convert_onnx(
+    network: ATRFAS, calibration: CalibrationSet, precisions: Collection[Precision] = PRECISIONS
+) -> list[Converted]:
+    """fp32, and fp16 and int8_static where asked for; raises ParityError for a file whose form is not as agreed.
 
     That they compute what PyTorch does is for `export.precision_gates` to say.
     """
-    fp32 = convert_fp32(network)
-    model = fp32.files[FP32_PATH]
-    fp16 = _sealed(network, export_fp16(model, RUNS_ON))
-    return [fp32, fp16, _sealed(network, export_int8(network, model, RUNS_ON, calibration))]
+    artifacts = [convert_fp32(network)]
+    model = artifacts[0].files[FP32_PATH]
+    if "fp16" in precisions:
+        artifacts.append(_sealed(network, export_fp16(model, RUNS_ON)))
+    if "int8_static" in precisions:
+        artifacts.append(_sealed(network, export_int8(network, model, RUNS_ON, calibration)))
+    return artifacts
 
 
 def convert_fp32(network: ATRFAS) -> Converted:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from sdk_reference.errors import RuntimeFailure
-from sdk_reference.manifest import OUTPUT_NAMES
+from sdk_reference.manifest import INPUT_NAME, OUTPUT_NAMES
 from training.network import ATRFAS
 
 FloatArray = npt.NDArray[np.float32]
@@ -83,6 +83,12 @@ def run_network(network: ATRFAS, model_input: FloatArray) -> dict[str, FloatArra
         out = network(torch.from_numpy(np.ascontiguousarray(model_input)).unsqueeze(0))
     tensors = (out.score, out.type[0], out.depth, out.flash_response[0])
     return {name: tensor.numpy() for name, tensor in zip(OUTPUT_NAMES, tensors, strict=True)}
+
+
+def run_onnx(session: Any, model_input: FloatArray) -> dict[str, FloatArray]:
+    """The raw outputs of an `onnxruntime.InferenceSession`, neither clipped nor checked."""
+    values = session.run(list(OUTPUT_NAMES), {INPUT_NAME: np.ascontiguousarray(model_input)})
+    return dict(zip(OUTPUT_NAMES, values, strict=True))
 
 
 def odd_inputs(shape: tuple[int, ...], rng: np.random.Generator) -> dict[str, FloatArray]:

@@ -73,7 +73,7 @@ class Proof:
 
 def prove(artifact: Converted, folder: Path, references: References) -> Proof:
     """Run all gates on an artifact that was written below `folder`; a gate is closed where the file does not run."""
-    gates = structure_gates(artifact.format, folder / artifact.path, references.inputs[0].shape)
+    gates = structure_gates(artifact.format, artifact.precision, folder / artifact.path, references.inputs[0].shape)
     try:
         backend, ran_by = open_artifact(artifact.format, artifact.precision, folder / artifact.path)
         found = [as_outputs(backend.run(x)) for x in references.inputs]

@@ -143,7 +143,7 @@ def artifact_gates(
 def structure(bundle: Bundle, artifact: Artifact, folder: Path) -> Iterator[Gate]:
     """Gate 1: names, static shapes, ranks, operations, and the opset that the manifest states."""
     try:
-        gates = structure_gates(artifact.format, folder / artifact.file, artifact.inputs[0].shape)
+        gates = structure_gates(artifact.format, artifact.precision, folder / artifact.file, artifact.inputs[0].shape)
         stated = opset_of(bundle.read(artifact.file)) if artifact.format == "onnx" else None
     except Exception as error:  # protobuf, onnx and flatbuffers raise types of their own for what is no model
         yield unmeasured(f"{short(artifact)}: structure", 0.0, str(error))
