@@ -42,7 +42,7 @@ from training.network import ATRFAS
 
 CARD_FILE: Final = "MODEL_CARD.md"
 PARITY_FILE: Final = "reports/parity.json"
-PLANNED: Final = Converted("models/planned.onnx", "onnx", "fp32", {"models/planned.onnx": b""}, "", opset=1)
+PLANNED: Final = Converted("models/planned.onnx", "onnx", "fp32", {"models/planned.onnx": b""}, "nothing yet", opset=1)
 """Stands for the files while the card is written, which names none of them."""
 
 
