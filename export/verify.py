@@ -184,9 +184,9 @@ def short(artifact: Artifact) -> str:
 def odd_gates(bundle: Bundle, artifact: Artifact, golden: GoldenCapture, backend: Backend) -> Iterator[Gate]:
     """Gate 9: what no camera delivers gives finite outputs, and as frames it never gets the verdict live."""
     for name, model_input in odd_inputs(golden.model_input.shape, np.random.default_rng(ODD_SEED)).items():
-        yield measured(f"odd input {name}: not finite", partial(ran, backend, model_input), 0.0)
+        yield measured(f"{short(artifact)}: odd input {name}: not finite", partial(ran, backend, model_input), 0.0)
     for name, frames in odd_frames(golden).items():
-        gate = f"odd frames {name}: live verdicts"
+        gate = f"{short(artifact)}: odd frames {name}: live verdicts"
         try:
             decision = judge(bundle, artifact, golden, frames, backend)
         except FlashproofError as error:

@@ -72,11 +72,11 @@ def test_the_same_run_gives_the_same_bytes(run, packed, tmp_path):
 
 def test_a_file_that_computes_something_else_is_not_packed(run, tmp_path, monkeypatch):
     other = stub_run(tmp_path / "other", seed=4)
-    convert = export.pack.convert
-    monkeypatch.setattr(export.pack, "convert", lambda network, *what: convert(other.network, *what))
+    computed = export.pack.convert(other.network, NO_EVIDENCE.calibration, ("onnx",), ("fp32",))
+    monkeypatch.setattr(export.pack, "convert", lambda network, *what: computed)
     with pytest.raises(ParityError, match="against PyTorch"):
         pack(run, tmp_path / "bundles" / "out", GOLDEN, NO_EVIDENCE, StubDetector(), SETTINGS)
-    assert not (tmp_path / "bundles").exists()
+    assert not any((tmp_path / "bundles").iterdir())
 
 
 class Restless(StubDetector):
@@ -105,7 +105,7 @@ def test_a_folder_that_is_no_bundle_is_left_alone(run, tmp_path, quick):
 
 def test_a_bundle_is_replaced_only_when_asked_to(run, bundle, quick):
     before = load_bundle(bundle).sha256
-    later = PackSettings(created="2027-01-01T00:00:00Z")
+    later = replace(SETTINGS, created="2027-01-01T00:00:00Z")
     with pytest.raises(OutputNotWritable, match="--force"):
         pack(run, bundle, GOLDEN, NO_EVIDENCE, StubDetector(), later)
     assert load_bundle(bundle).sha256 == before
@@ -221,10 +221,11 @@ def test_the_command_writes_a_bundle_and_one_json_object(flashproof_export, run,
     assert again.exit_code == 3 and json.loads(again.stdout)["error"]["code"] == "output_not_writable"
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(("--formats", "coreml"), 2), (("--golden", "nowhere"), 3)], ids=str)
+@pytest.mark.parametrize(("arguments", "status"), [(("--formats", "gguf"), 2), (("--formats", "coreml"), 3), (("--golden", "nowhere"), 3)], ids=str)
 def test_the_command_refuses_what_it_cannot_do_and_writes_nothing(flashproof_export, run, tmp_path, arguments, status):
-    shown = flashproof_export(run.folder, "--out", tmp_path / "bundle", "--json", *arguments)
-    assert shown.exit_code == status
+    options = ("--decision-captures", 0, "--proof-captures", 0, "--precisions", "fp32")
+    shown = flashproof_export(run.folder, "--out", tmp_path / "bundle", "--json", *options, *arguments)
+    assert shown.exit_code == status, shown.output
     assert not (tmp_path / "bundle").exists()
 
 

@@ -101,7 +101,7 @@ def test_a_sound_bundle_passes_every_gate(packed):
     names = [gate["name"] for gate in shown["gates"]]
     assert len(set(names)) == len(names)
     stages = ("landmarks", "affines", "registration", "aligned", "differential", "model_input", "quality", "response")
-    for stage in (*stages, "decision"):
+    for stage in (*stages, f"decision at the threshold of {MODEL}"):
         assert f"golden disk {stage}" in names
 
 
@@ -177,7 +177,7 @@ BREAKS = {
         lambda folder: edit_json(
             folder / BASE / "decision.json", lambda v: v.update(verdict="live", reasons=[], species=None)
         ),
-        "golden disk decision",
+        f"golden disk decision at the threshold of {MODEL}",
     ),
     "no model card": (lambda folder: (folder / "MODEL_CARD.md").unlink(), "required files missing"),
     "another opset": (
@@ -200,7 +200,7 @@ def test_another_threshold_is_noticed_by_the_stored_decision(bundle, reseal):
     point = artifact.operating_point.model_copy(update={"threshold": 0.9})
     reseal(bundle, artifacts=(artifact.model_copy(update={"operating_point": point}),))
     found = verify(bundle, StubDetector())
-    (gate,) = (gate for gate in found.gates if gate.name == "golden disk decision")
+    (gate,) = (gate for gate in found.gates if gate.name.startswith("golden disk decision"))
     assert not gate.ok and "threshold 0.9" in gate.detail
     with pytest.raises(ParityError, match="golden disk decision"):
         require_sound(found)
@@ -210,14 +210,14 @@ def test_a_model_that_calls_odd_frames_live_is_noticed(bundle, reseal):
     manifest = from_json((bundle / "manifest.json").read_bytes())
     nothing = QualityLimits(0.0, 0.0, 1e9, 1.0, 0.0)
     rule = manifest.response_rule.model_copy(update={"max_disagreeing_rows": 99})
-    assert "odd frames identical: live verdicts" in missed(reseal(bundle, quality_limits=nothing, response_rule=rule))
+    assert f"{MODEL}: odd frames identical: live verdicts" in missed(reseal(bundle, quality_limits=nothing, response_rule=rule))
 
 
 def test_another_landmark_detector_is_noticed_and_so_is_what_it_does_to_the_verdict(packed):
     found = missed(packed.path, StubDetector([stub_face(offset=(6.0, 0.0))]))
     assert "golden disk landmarks" in found
     assert "golden disk affines" not in found  # later stages start from what is stored
-    assert {"golden disk landmarks", "golden disk from frames"} <= missed(packed.path, StubDetector([]))
+    assert {"golden disk landmarks", f"golden disk from frames by {MODEL}"} <= missed(packed.path, StubDetector([]))
 
 
 @pytest.fixture
@@ -265,8 +265,8 @@ def test_a_backend_that_does_not_repeat_itself_is_noticed(packed):
     artifact = bundle.manifest.artifacts[0]
     backend = open_backend(bundle)
     (golden,) = read_golden(bundle)
-    assert all(gate.ok for gate in repeat_gates(bundle, artifact, golden, backend))
-    again, threads = repeat_gates(bundle, artifact, golden, Unsteady(backend))
+    assert all(gate.ok for gate in repeat_gates(artifact, golden, backend, backend))
+    again, threads = repeat_gates(artifact, golden, Unsteady(backend), backend)
     assert not again.ok and not threads.ok and again.value == pytest.approx(1e-4, rel=0.01)
     assert all(gate.ok for gate in artifact_gates(bundle, artifact, (golden,), StubDetector()))
 
