@@ -15,6 +15,7 @@ import numpy as np
 
 from export.converted import Converted, FloatArray, Precision
 from export.formats import open_artifact, structure_gates
+from export.onnx_fp16 import activation_gate
 from export.parity import Gate, Outputs, at_most, odd_inputs, run_network
 from export.precision_gates import LIMITS, PrecisionLimits, limit_gates, precision_gates
 from sdk_reference.errors import ModelFailed
@@ -22,8 +23,6 @@ from sdk_reference.runtime import Backend, ModelOutputs
 from training.network import ATRFAS
 
 ODD_SEED: Final = 0
-LARGEST_ACTIVATION: Final = 6550.0
-"""A tenth of what fp16 holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +81,8 @@ def prove(artifact: Converted, folder: Path, references: References) -> Proof:
         return Proof(artifact, f"nothing: {error}", (*gates, at_most("runs: errors", 1, 0)), None)
     gates += [at_most("runs: errors", 0, 0), *precision_gates(artifact, references.outputs, found)]
     gates += odd_gates(artifact.precision, references, odd)
+    if (artifact.format, artifact.precision) == ("onnx", "fp32"):  # its graph shows what fp16 has to hold
+        gates.append(activation_gate((folder / artifact.path).read_bytes(), references.inputs))
     return Proof(artifact, ran_by, tuple(gates), backend)
 
 

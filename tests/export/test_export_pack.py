@@ -17,6 +17,7 @@ import export.pack
 from export.converted import CalibrationSet, Converted
 from export.describe import PackSettings, manifest_of
 from export.evidence import Evidence
+from export.formats import NothingToConvert, convert
 from export.inputs import MAX_GOLDEN, golden_captures, name_of, proof_inputs, simulated_golden
 from export.onnx import OPSET
 from export.pack import PLANNED, pack
@@ -221,12 +222,18 @@ def test_the_command_writes_a_bundle_and_one_json_object(flashproof_export, run,
     assert again.exit_code == 3 and json.loads(again.stdout)["error"]["code"] == "output_not_writable"
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(("--formats", "gguf"), 2), (("--formats", "coreml"), 3), (("--golden", "nowhere"), 3)], ids=str)
+@pytest.mark.parametrize(("arguments", "status"), [(("--formats", "gguf"), 2), (("--golden", "nowhere"), 3)], ids=str)
 def test_the_command_refuses_what_it_cannot_do_and_writes_nothing(flashproof_export, run, tmp_path, arguments, status):
     options = ("--decision-captures", 0, "--proof-captures", 0, "--precisions", "fp32")
     shown = flashproof_export(run.folder, "--out", tmp_path / "bundle", "--json", *options, *arguments)
     assert shown.exit_code == status, shown.output
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_without_the_reference_file_is_refused(run):
+    for formats, precisions in ((("coreml",), ("fp32",)), (("onnx",), ("fp16",))):
+        with pytest.raises(NothingToConvert, match="onnx and fp32"):
+            convert(run.network, NO_EVIDENCE.calibration, formats, precisions)
 
 
 def test_figures_of_another_threshold_are_refused_before_anything_is_converted(flashproof_export, run, tmp_path):

@@ -210,7 +210,8 @@ def test_a_model_that_calls_odd_frames_live_is_noticed(bundle, reseal):
     manifest = from_json((bundle / "manifest.json").read_bytes())
     nothing = QualityLimits(0.0, 0.0, 1e9, 1.0, 0.0)
     rule = manifest.response_rule.model_copy(update={"max_disagreeing_rows": 99})
-    assert f"{MODEL}: odd frames identical: live verdicts" in missed(reseal(bundle, quality_limits=nothing, response_rule=rule))
+    found = missed(reseal(bundle, quality_limits=nothing, response_rule=rule))
+    assert f"{MODEL}: odd frames identical: live verdicts" in found
 
 
 def test_another_landmark_detector_is_noticed_and_so_is_what_it_does_to_the_verdict(packed):
