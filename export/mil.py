@@ -77,7 +77,8 @@ def evaluate(
             result = _result(operation, values)
             if not operation.kind.startswith("constexpr_"):
                 largest = max(largest, _magnitude(result))
-            values[operation.name] = result.half().float() if activations == "fp16" else result
+            rounded = activations == "fp16" and operation.result.dtype == "fp16"
+            values[operation.name] = result.half().float() if rounded else result
     return {name: values[name].contiguous().numpy() for name in program.outputs}, largest
 
 
