@@ -27,7 +27,7 @@ SUFFIX: Final = "_cast_fp16"
 class Float32Choice:
     """Selects what to compute in fp16, for `coremltools.transform.FP16ComputePrecision`.
 
-    The pass rewrites the program while it asks, so that the choice is made once, when it asks about the first operation.
+    The pass rewrites the program while it asks, so that the choice is made once, when it asks for the first time.
     """
 
     def __init__(self, also: Collection[str] = ()) -> None:
@@ -38,8 +38,10 @@ class Float32Choice:
     def __call__(self, operation: Node) -> bool:
         """Whether the operation is to be fp16."""
         if self._float32 is None:
-            self._float32 = float32_operations(operation.enclosing_block)
-        return operation not in self._float32 and operation.name not in self._also
+            block = operation.enclosing_block
+            named = {each for each in block.operations if each.name in self._also}
+            self._float32 = _with_what_follows(block, float32_operations(block) | named)
+        return operation not in self._float32
 
 
 def float32_operations(block: Any) -> frozenset[Node]:
@@ -47,6 +49,16 @@ def float32_operations(block: Any) -> frozenset[Node]:
     outputs: Mapping[str, Node] = {name: var.op for name, var in zip(OUTPUT_NAMES, block.outputs, strict=True)}
     response, bins = _reached([outputs["flash_response"]], _inputs), _reached([outputs["depth"]], _inputs, SOFTMAX)
     return frozenset(response | _reached(bins, _followers) | _from_softmaxes(block))
+
+
+def _with_what_follows(block: Any, float32: frozenset[Node]) -> frozenset[Node]:
+    """These, and operations without weights all of whose sources are float32, such as a convolution's ReLU."""
+    chosen = set(float32)
+    for operation in block.operations:
+        sources = set(_inputs(operation))
+        if sources and sources <= chosen and WEIGHT not in operation.inputs:
+            chosen.add(operation)
+    return frozenset(chosen)
 
 
 def _from_softmaxes(block: Any) -> set[Node]:
