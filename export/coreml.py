@@ -12,20 +12,29 @@ import json
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from export.converted import Converted, Precision
+from export.converted import CalibrationSet, Converted, Precision
+from export.coreml_float32 import Float32Choice
 from export.coreml_gates import require_structure
 from export.coreml_quiet import load_coremltools, quiet
+from export.coreml_search import Judge, fewest_kept, layers_of, program_of
 from export.deploy import DeployNetwork
-from export.mil_file import MANIFEST_FILE, MODEL_FILE, MODEL_ITEM, WEIGHTS_FILE, WEIGHTS_ITEM, parse_model, read_package
+from export.mil_file import MANIFEST_FILE, MODEL_FILE, MODEL_ITEM, WEIGHTS_FILE, WEIGHTS_ITEM, Program, parse_model
 from sdk_reference.manifest import INPUT_NAME, OUTPUT_NAMES
 from training.network import ATRFAS
 
+PATHS: Final[Mapping[Precision, str]] = {
+    "fp32": "models/atr-fas.fp32.mlpackage",
+    "fp16": "models/atr-fas.fp16.mlpackage",
+    "int8_weights": "models/atr-fas.int8.mlpackage",
+}
+NO_CALIBRATION: Final = CalibrationSet(0, ())
 RUNS_ON: Final = "iOS 16, macOS 13"
 """What the deployment target `coremltools.target.iOS16` stands for."""
 
@@ -49,56 +58,69 @@ TENSORS: Final = {
 }
 
 
-def convert_coreml(network: ATRFAS, keep_float: Sequence[str] = ()) -> list[Converted]:
+def convert_coreml(network: ATRFAS, calibration: CalibrationSet = NO_CALIBRATION) -> list[Converted]:
     """Convert a trained network to packages in fp32, fp16 and int8_weights.
 
-    `keep_float` names operations (of the fp16 program, as `Converted.float_layers` gives them) whose weights are not to
-    be stored in 8 bits. Raises ParityError when the structure of a package is not as agreed. The results are checked
-    for their form only: compare their outputs with PyTorch's before they go anywhere.
+    Which operations stay float32 in fp16, and which weights stay float in int8_weights, is searched until the gates
+    hold with a margin on the calibration captures; without any, the graph's form alone decides. Raises ParityError when
+    the structure of a package is not as agreed. Other captures are yet to be proved.
     """
     deploy = DeployNetwork(network).eval()
-    full, half = _programs(deploy)
-    packages = [
-        _packed("models/atr-fas.fp32.mlpackage", "fp32", full, deploy),
-        _packed("models/atr-fas.fp16.mlpackage", "fp16", half, deploy),
-        _packed("models/atr-fas.int8.mlpackage", "int8_weights", _with_8_bit_weights(half, keep_float), deploy),
-    ]
-    if unknown := set(keep_float) - set(packages[-1].float_layers):
-        raise ValueError(f"found no operations {sorted(unknown)} to keep in float; expected names of `float_weights`")
-    return packages
+    judge = Judge(network, calibration.inputs)
+    exported = _exported(deploy)
+    full = _packed("fp32", _program(exported, deploy, None), deploy)
+
+    def half_with(float32: Sequence[str]) -> Converted:
+        return _packed("fp16", _program(exported, deploy, Float32Choice(float32)), deploy)
+
+    half = fewest_kept(half_with, full, judge)
+    model = _program(exported, deploy, Float32Choice(half.kept))
+
+    def small_with(keep_float: Sequence[str]) -> Converted:
+        return _packed("int8_weights", _with_8_bit_weights(model, keep_float), deploy)
+
+    return [full, half.converted, fewest_kept(small_with, half.converted, judge).converted]
 
 
-def _programs(deploy: DeployNetwork) -> tuple[Any, Any]:
-    """`coremltools.models.MLModel`s that compute in fp32 and in fp16; input and outputs of both are float32."""
+def _exported(deploy: DeployNetwork) -> Any:
+    """The network as a `torch.export.ExportedProgram`, in the form that coremltools takes."""
+    load_coremltools()
+    with quiet():
+        return torch.export.export(deploy, (torch.zeros(deploy.input_shape),)).run_decompositions({})
+
+
+def _program(exported: Any, deploy: DeployNetwork, choice: Float32Choice | None) -> Any:
+    """A `coremltools.models.MLModel` in fp32, or in fp16 but for the choice; inputs and outputs are float32."""
     ct = load_coremltools()
     with quiet():
-        exported = torch.export.export(deploy, (torch.zeros(deploy.input_shape),)).run_decompositions({})
-        full, half = (
-            ct.convert(
-                exported,
-                inputs=[ct.TensorType(name=INPUT_NAME, shape=deploy.input_shape, dtype=np.float32)],
-                outputs=[ct.TensorType(name=name, dtype=np.float32) for name in OUTPUT_NAMES],
-                minimum_deployment_target=ct.target.iOS16,
-                compute_precision=precision,
-                skip_model_load=True,
-            )
-            for precision in (ct.precision.FLOAT32, ct.precision.FLOAT16)
+        return ct.convert(
+            exported,
+            inputs=[ct.TensorType(name=INPUT_NAME, shape=deploy.input_shape, dtype=np.float32)],
+            outputs=[ct.TensorType(name=name, dtype=np.float32) for name in OUTPUT_NAMES],
+            minimum_deployment_target=ct.target.iOS16,
+            compute_precision=ct.transform.FP16ComputePrecision(choice) if choice else ct.precision.FLOAT32,
+            skip_model_load=True,
         )
-    return full, half
 
 
 def _with_8_bit_weights(model: Any, keep_float: Sequence[str]) -> Any:
-    """Symmetric 8-bit weights, one scale per output channel; activations stay fp16."""
+    """Symmetric 8-bit weights, one scale per output channel; activations stay as they are.
+
+    The position embedding is no weight of a layer: in 8 bits it alone cost more than gate 5 gives to all.
+    """
     optimize = load_coremltools().optimize.coreml
     settings = optimize.OpLinearQuantizerConfig(
         mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=MIN_QUANTIZED_ELEMENTS
     )
-    config = optimize.OptimizationConfig(global_config=settings, op_name_configs=dict.fromkeys(keep_float))
+    config = optimize.OptimizationConfig(
+        op_type_configs={"conv": settings, "linear": settings}, op_name_configs=dict.fromkeys(keep_float)
+    )
     with quiet():
         return optimize.linear_quantize_weights(model, config)
 
 
-def _packed(path: str, precision: Precision, model: Any, deploy: DeployNetwork) -> Converted:
+def _packed(precision: Precision, model: Any, deploy: DeployNetwork) -> Converted:
+    path = PATHS[precision]
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / Path(path).name
         with quiet():
@@ -106,22 +128,23 @@ def _packed(path: str, precision: Precision, model: Any, deploy: DeployNetwork) 
         content = (package / MODEL_FILE).read_bytes()
         weights = (package / WEIGHTS_FILE).read_bytes()
     files = {f"{path}/{name}": data for name, data in package_files(_without_date(content), weights).items()}
-    converted = Converted(path=path, format="coreml", precision=precision, files=files, runs_on=RUNS_ON)
+    converted = Converted(path, "coreml", precision, files, RUNS_ON)
     with tempfile.TemporaryDirectory() as folder:
-        package = converted.write(Path(folder))
-        require_structure(package, deploy.input_shape)
-        kept = float_weights(package) if precision == "int8_weights" else ()
-    return Converted(path, "coreml", precision, files, RUNS_ON, float_layers=kept)
+        require_structure(converted.write(Path(folder)), deploy.input_shape)
+    return replace(converted, float_layers=float_layers(program_of(converted), precision))
 
 
-def float_weights(package: Path) -> tuple[str, ...]:
-    """Names of the convolutions and linear operations of a package whose weights are stored as floats."""
-    program = read_package(package)
-    return tuple(
-        operation.name
-        for operation in program.operations
-        if set(operation.arguments.get("weight", ())) & set(program.constants)
-    )
+def float_layers(program: Program, precision: Precision) -> tuple[str, ...]:
+    """Names of the operations with weights that a precision below fp32 leaves in float.
+
+    In fp16 those computed in float32, in int8_weights those whose weights are not stored in 8 bits.
+    """
+    if precision == "fp32":
+        return ()
+    layers = layers_of(program)
+    if precision == "fp16":
+        return tuple(layer.name for layer in layers if layer.result.dtype == "fp32")
+    return tuple(layer.name for layer in layers if layer.arguments["weight"][0] in program.constants)
 
 
 def package_files(model: bytes, weights: bytes) -> dict[str, bytes]:

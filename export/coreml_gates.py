@@ -81,8 +81,8 @@ def _largest_rank(program: Program) -> int:
 def coreml_accuracy_gates(converted: Converted, network: ATRFAS, inputs: Sequence[FloatArray]) -> list[Gate]:
     """Gates 3 to 5: the package's program, evaluated here, against the training network on each of `inputs`.
 
-    Each input is (N,3,S,S) float32 in −1..1. Activations are stored in fp16 in all precisions but fp32, and their
-    largest must stay far from fp16's end. On macOS Core ML itself must pass the same gates.
+    Each input is (N,3,S,S) float32 in −1..1. Results are rounded as the program declares them; in all
+    precisions but fp32 the largest must stay far from fp16's end. On macOS Core ML itself must pass the same gates.
     """
     references = [run_network(network, x) for x in inputs]
     with tempfile.TemporaryDirectory() as folder:

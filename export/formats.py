@@ -63,7 +63,7 @@ def _convert_to(
         return convert_litert(network, calibration, [name for name in PATHS if name in precisions])
     from export.coreml import convert_coreml
 
-    return [converted for converted in convert_coreml(network) if converted.precision in precisions]
+    return [converted for converted in convert_coreml(network, calibration) if converted.precision in precisions]
 
 
 def open_artifact(name: Format, precision: Precision, path: Path, threads: int = 1) -> tuple[Backend, str]:

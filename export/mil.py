@@ -30,6 +30,9 @@ Activations = Literal["fp32", "fp16"]
 LIST_PARAMETERS: Final = ("values",)
 """Parameters that take several values; all others take one."""
 
+UNTYPED: Final = ("scale_factor_height", "scale_factor_width")
+"""Parameters whose float type is their own."""
+
 
 class MilBackend:
     """The evaluator as a model runtime (`sdk_reference.runtime.Backend`)."""
@@ -37,7 +40,8 @@ class MilBackend:
     def __init__(self, package: Path, activations: Activations = "fp32") -> None:
         """Read the .mlpackage folder `package` and check all of it without computing; raises ModelFailed.
 
-        `activations` is how results are stored between operations, whatever the program declares.
+        `activations` "fp16" rounds each result as the program declares it, "fp32" rounds none: what is left are the
+        weights.
         """
         self.program = read_package(package)
         check_program(self.program)
@@ -77,7 +81,8 @@ def evaluate(
             result = _result(operation, values)
             if not operation.kind.startswith("constexpr_"):
                 largest = max(largest, _magnitude(result))
-            values[operation.name] = result.half().float() if activations == "fp16" else result
+            rounded = activations == "fp16" and operation.result.dtype == "fp16"
+            values[operation.name] = result.half().float() if rounded else result
     return {name: values[name].contiguous().numpy() for name in program.outputs}, largest
 
 
@@ -97,6 +102,25 @@ def check_program(program: Program) -> None:
                 f"a float tensor of {operation.result.shape}, but {operation.result} is declared",
             )
         values[operation.name] = result
+    _check_precision(program)
+
+
+def _check_precision(program: Program) -> None:
+    """Raise ModelFailed unless each operation computes in one float type, from what it takes to what it gives.
+
+    A result is rounded as it is declared, so that a file which declares more than it computes would look too good.
+    """
+    dtypes = {**program.constant_dtypes, **{name: kind.dtype for name, kind in program.inputs.items()}}
+    for operation in program.operations:
+        expected = {dtypes[name] for key, names in operation.arguments.items() if key not in UNTYPED for name in names}
+        if operation.kind == "cast":
+            expected = {str(program.constants[operation.arguments["dtype"][0]])}
+        if not expected & {"fp16", "fp32"} == {operation.result.dtype}:
+            raise model_failed(
+                f"operation {operation.kind} {operation.name[:80]!r} giving {operation.result.dtype}",
+                f"one float type, but it is made of {sorted(expected)}",
+            )
+        dtypes[operation.name] = operation.result.dtype
 
 
 def unknown_kinds(program: Program) -> set[str]:

@@ -95,6 +95,8 @@ class Program:
 
     constants: Mapping[str, Value]
     operations: tuple[Operation, ...]
+    constant_dtypes: Mapping[str, str]
+    """What the file declares of each constant."""
 
 
 def read_package(package: Path) -> Program:
@@ -148,6 +150,7 @@ class _Reader:
     def __init__(self, weights: bytes) -> None:
         self._weights = weights
         self._constants: dict[str, Value] = {}
+        self._dtypes: dict[str, str] = {}
         self._known: set[str] = set()
 
     def program(self, spec: Any) -> Program:
@@ -163,7 +166,7 @@ class _Reader:
         results = {operation.name: operation.result for operation in operations}
         outputs = {name: results[name] for name in block.outputs}
         _check_description(spec.description, inputs, outputs)
-        return Program(spec.specificationVersion, inputs, outputs, self._constants, operations)
+        return Program(spec.specificationVersion, inputs, outputs, self._constants, operations, self._dtypes)
 
     def _is_constant(self, step: Any) -> bool:
         """Whether the step is a `const`, which is then kept."""
@@ -171,7 +174,7 @@ class _Reader:
             return False
         _require(not step.inputs and set(step.attributes) <= {"name", "val"}, "a const with inputs or other attributes")
         self._define(_only(step.outputs).name)
-        self._constants[step.outputs[0].name] = self._value(step.attributes["val"])
+        self._keep(step.outputs[0].name, step.attributes["val"])
         return True
 
     def _operation(self, step: Any) -> Operation:
@@ -196,8 +199,11 @@ class _Reader:
         """Keep a value that has no name of its own; returns the name it is given."""
         name = f"literal {len(self._known)}"
         self._define(name)
-        self._constants[name] = self._value(value)
+        self._keep(name, value)
         return name
+
+    def _keep(self, name: str, value: Any) -> None:
+        self._constants[name], self._dtypes[name] = self._value(value), _tensor_type(value.type).dtype
 
     def _define(self, name: str) -> None:
         _require(name not in self._known, f"two values named {name!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from unittest import mock
@@ -10,7 +11,7 @@ import torch
 from tiny_network import TINY
 
 from export import coreml
-from export.converted import Converted
+from export.converted import CalibrationSet, Converted, FloatArray
 from training.network import ATRFAS
 
 SETTINGS = replace(TINY, joint_widths=(4, 4, 8))
@@ -25,9 +26,10 @@ def tiny_network() -> ATRFAS:
     return ATRFAS(SETTINGS).eval()
 
 
-def convert(network: ATRFAS, keep_float: tuple[str, ...] = ()) -> list[Converted]:
+def convert(network: ATRFAS, inputs: Sequence[FloatArray] = ()) -> list[Converted]:
+    """With `inputs` as the captures to calibrate on."""
     with mock.patch.object(coreml, "MIN_QUANTIZED_ELEMENTS", QUANTIZED_FROM):
-        return coreml.convert_coreml(network, keep_float)
+        return coreml.convert_coreml(network, CalibrationSet(0, tuple(inputs)))
 
 
 @cache

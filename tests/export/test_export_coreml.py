@@ -10,15 +10,21 @@ import numpy as np
 import pytest
 from tiny_coreml import SETTINGS, SHAPE, convert, tiny_network, tiny_packages
 
-from export.coreml import RUNS_ON, float_weights
+from export import coreml_search
+from export.converted import Converted
+from export.coreml import RUNS_ON
 from export.coreml_gates import coreml_accuracy_gates, coreml_structure_gates
 from export.coreml_opening import EVALUATED, open_coreml
-from export.mil_file import MODEL_FILE, parse_model, read_package
+from export.coreml_search import Judge, fewest_kept, layers_of, one_coarse, program_of
+from export.mil import evaluate
+from export.mil_file import MODEL_FILE, parse_model
 from export.parity import run_network
+from export.precision_gates import LIMITS
 from sdk_reference.coreml_backend import CoreMLBackend
 from sdk_reference.errors import ModelFailed
 from training.network import ATRFAS
 
+LATE = replace(SETTINGS, fusion="late", joint_widths=(), shared_encoder=False)
 PRECISIONS = ("fp32", "fp16", "int8_weights")
 
 
@@ -57,7 +63,7 @@ def test_other_weights_miss_the_accuracy_gates():
 
 
 def test_a_network_that_fuses_late_is_converted_as_well():
-    network = ATRFAS(replace(SETTINGS, fusion="late", joint_widths=(), shared_encoder=False)).eval()
+    network = ATRFAS(LATE).eval()
     for converted in convert(network):
         assert missed(coreml_accuracy_gates(converted, network, inputs(1))) == set()
 
@@ -81,25 +87,76 @@ def test_the_package_tells_its_makers_and_nothing_of_the_machine_or_the_day(prec
     assert notes.userDefined["com.github.apple.coremltools.version"]
 
 
-def test_8_bit_weights_are_smaller_and_what_stays_float_is_listed(tmp_path):
+def test_8_bit_weights_are_smaller_and_what_stays_float_is_listed():
     half, small = tiny_packages()["fp16"], tiny_packages()["int8_weights"]
     weights = [c.files[f"{c.path}/Data/com.apple.CoreML/weights/weight.bin"] for c in (half, small)]
     assert len(weights[1]) < len(weights[0])
-    program = read_package(small.write(tmp_path))
-    weighted = {operation.name for operation in program.operations if "weight" in operation.arguments}
-    assert set() < set(small.float_layers) < weighted
-    assert half.float_layers == ()
-    assert set(float_weights(half.write(tmp_path))) == weighted
+    program = program_of(small)
+    stored_float = {layer.name for layer in layers_of(program) if layer.arguments["weight"][0] in program.constants}
+    assert set() < set(small.float_layers) == stored_float < {layer.name for layer in layers_of(program)}
+    assert tiny_packages()["fp32"].float_layers == ()
 
 
-def test_weights_named_to_stay_float_do_and_unknown_names_are_an_error(tmp_path):
-    before = tiny_packages()["int8_weights"]
-    program = read_package(before.write(tmp_path))
-    quantized = [o.name for o in program.operations if "weight" in o.arguments and o.name not in before.float_layers]
-    after = convert(tiny_network(), (quantized[0],))[-1]
-    assert set(after.float_layers) == {*before.float_layers, quantized[0]}
-    with pytest.raises(ValueError, match="nowhere"):
-        convert(tiny_network(), ("nowhere",))
+@pytest.mark.parametrize("fusion", ["early", "late"])
+def test_in_half_precision_the_stem_its_head_the_softmaxes_and_the_tail_stay_float32(fusion):
+    if fusion == "early":
+        half = tiny_packages()["fp16"]
+    else:
+        half = convert(ATRFAS(LATE).eval())[1]
+    program = program_of(half)
+    kinds = {operation.name: operation.kind for operation in program.operations}
+    float32 = [operation for operation in program.operations if operation.result.dtype == "fp32"]
+    assert {o.kind for o in program.operations if o.result.dtype == "fp16"} >= {"conv", "relu", "linear"}
+    assert all(operation.result.dtype == "fp32" for operation in program.operations if operation.kind == "softmax")
+    stem, head, tail = 2, 3, 4  # layers with weights
+    behind_attention = fusion == "early"  # the experts' first convolution
+    assert [kinds[name] for name in half.float_layers].count("conv") == stem + 1 + 3 + behind_attention
+    assert len(half.float_layers) == stem + head + tail + behind_attention
+    (first,) = (o for o in float32 if "differential" in o.arguments.get("x", ()) and o.kind == "conv")
+    assert first.name == half.float_layers[0]
+
+
+class StrictAfter:
+    """A judge that accepts a package once it keeps so many layers in float more than the first it saw."""
+
+    def __init__(self, count):
+        self.count, self.seen = count, []
+
+    def holds(self, converted):
+        self.seen.append(len(converted.float_layers))
+        return self.seen[-1] >= self.seen[0] + self.count
+
+    def loudest_first(self, fine, coarse):
+        return ["c", "a", "b", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("needed", "kept"), [(0, ()), (1, ("c",)), (2, ("c", "a")), (3, ("c", "a", "b", "d")), (9, tuple("cabde"))]
+)
+def test_the_loudest_layers_are_kept_until_the_gates_hold(needed, kept):
+    fine = Converted("x", "coreml", "fp32", {}, "")
+    found = fewest_kept(lambda names: replace(fine, float_layers=tuple(names)), fine, StrictAfter(needed))
+    assert (found.kept, found.converted.float_layers) == (kept, kept)
+
+
+def test_the_search_leaves_float_what_the_gates_do_not_bear(monkeypatch):
+    """With limits that nothing below fp32 meets, every layer ends in float32 and no weight in 8 bits."""
+    none = {precision: replace(limits, score=1e-12) for precision, limits in LIMITS.items()}
+    monkeypatch.setattr(coreml_search, "LIMITS", none)
+    _, half, small = convert(tiny_network(), inputs(1))
+    for converted in (half, small):
+        assert set(converted.float_layers) == {layer.name for layer in layers_of(program_of(converted))}
+
+
+def test_a_layer_alone_in_half_precision_is_noise_that_can_be_measured():
+    full, half = tiny_packages()["fp32"], tiny_packages()["fp16"]
+    order = Judge(tiny_network(), inputs()).loudest_first(full, half)
+    assert set(order) == {layer.name for layer in layers_of(program_of(half))} - set(half.float_layers)
+    name = order[0]
+    (x,) = inputs(1)
+    coarse = one_coarse(program_of(full), program_of(half), name)
+    found, exact = (evaluate(program, {"differential": x}, "fp16")[0] for program in (coarse, program_of(full)))
+    assert any((found[output] != exact[output]).any() for output in exact)
 
 
 def older_version(spec, _):

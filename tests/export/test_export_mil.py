@@ -222,27 +222,49 @@ def test_an_argument_that_is_not_known_is_an_error(tmp_path):
         run(package)
 
 
-def test_rounding_to_fp16_happens_after_every_operation(tmp_path):
+def far_and_back(mb, x, dtype):
+    """0.1 + 2048 − 2048 in `dtype`, float32 at the end."""
+    number = np.float16 if dtype == "fp16" else np.float32
+    small = mb.mul(x=mb.cast(x=x, dtype=dtype), y=number(0))
+    far = mb.add(x=mb.add(x=small, y=number(0.1)), y=number(2048))
+    return mb.cast(x=mb.sub(x=far, y=number(2048)), dtype="fp32")
+
+
+def test_results_are_rounded_that_the_program_declares_as_fp16_and_no_others(tmp_path):
     """0.1 + 2048 is 2048 in half precision, so that taking 2048 off again gives 0."""
-    small = np.full(PICTURE.shape, 0.1, np.float32)
-
-    def build(mb, x):
-        zero = mb.mul(x=x, y=np.float32(0))
-        far = mb.add(x=mb.add(x=zero, y=small), y=np.float32(2048))
-        return mb.sub(x=far, y=np.float32(2048))
-
-    package = package_of(build, tmp_path)
+    package = package_of(lambda mb, x: far_and_back(mb, x, "fp16"), tmp_path)
     assert np.abs(run(package)[0] - 0.1).max() < 1e-3
     found, largest = run(package, "fp16")
     assert (found == 0).all()
     assert largest == pytest.approx(2048.1)
+    declared_fp32 = package_of(lambda mb, x: far_and_back(mb, x, "fp32"), tmp_path / "other")
+    assert np.abs(run(declared_fp32, "fp16")[0] - 0.1).max() < 1e-3
 
 
 def test_a_value_beyond_fp16_is_seen_at_its_full_size(tmp_path):
-    package = package_of(lambda mb, x: mb.add(x=mb.abs(x=x), y=np.float32(70000)), tmp_path)
+    package = package_of(
+        lambda mb, x: mb.cast(
+            x=mb.mul(x=mb.add(x=mb.abs(x=mb.cast(x=x, dtype="fp16")), y=np.float16(7000)), y=np.float16(10)),
+            dtype="fp32",
+        ),
+        tmp_path,
+    )
     found, largest = run(package, "fp16")
     assert np.isinf(found).all()
-    assert 70000 <= largest < 70003
+    assert np.isinf(largest) or 70000 <= largest < 70100
+
+
+def test_a_result_declared_finer_than_it_is_computed_is_refused(tmp_path):
+    """A file that declares fp32 where Core ML would compute fp16 must not look better than it is."""
+    package = package_of(lambda mb, x: far_and_back(mb, x, "fp16"), tmp_path)
+
+    def declare_fp32(spec, block):
+        step = next(step for step in block.operations if step.type == "add")
+        step.outputs[0].type.tensorType.dataType = 11
+
+    edit(package, declare_fp32)
+    with pytest.raises(ModelFailed, match="fp32"):
+        run(package)
 
 
 def edit(package: Path, change) -> None:
