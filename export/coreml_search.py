@@ -21,14 +21,12 @@ from export.mil_file import Operation, Program, Value, read_package
 from export.mil_operations import OPERATIONS
 from export.parity import Outputs, run_network
 from export.precision_gates import LIMITS, limit_gates
+from export.sensitivity import edge_difference
 from sdk_reference.manifest import INPUT_NAME
 from training.network import ATRFAS
 
 SHARE: Final = 0.4
 """Of each limit that calibration captures may use; the rest is for captures that nobody calibrated on."""
-
-SURE: Final = 1e-3
-"""Scores nearer than this to 0 or 1 say nothing about noise."""
 
 SPARE_DB: Final = 4.0
 """By which signal-to-noise ratios must lie above their limit on calibration captures."""
@@ -86,15 +84,6 @@ class Judge:
 
     def _outputs(self, program: Program) -> list[Outputs]:
         return [evaluate(program, {INPUT_NAME: x}, "fp16")[0] for x in self._inputs]
-
-
-def edge_difference(reference: Outputs, found: Outputs) -> float:
-    """By how much two scores would differ if the capture were as near the edge between live and spoof as can be.
-
-    A sure verdict hides the noise of its score; a capture that nobody calibrated on may not be so sure.
-    """
-    logits = [np.log(p / (1 - p)) for p in (np.clip(each["score"], SURE, 1 - SURE) for each in (reference, found))]
-    return float(np.abs(logits[0] - logits[1]).max()) / 4  # the steepest slope of the logistic function
 
 
 def fewest_kept(make: Callable[[Sequence[str]], Converted], fine: Converted, judge: Judge) -> Kept:

@@ -32,7 +32,7 @@ PATHS: Final[Mapping[Precision, str]] = {
 }
 MAKERS: Final[Mapping[Precision, Callable[[bytes, CalibrationSet], Quantized]]] = {
     "fp32": lambda model, _: Quantized(model, ()),
-    "fp16": lambda model, _: Quantized(fp16(model), ()),
+    "fp16": fp16,
     "int8_dynamic": int8_dynamic,
     "int8_static": int8_static,
 }

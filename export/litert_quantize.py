@@ -25,17 +25,15 @@ from export.converted import CalibrationSet, FloatArray
 from export.litert_file import op_name, read, weighted_layers
 from export.litert_quiet import without_chatter
 from export.parity import Outputs, ParityError
-from export.precision_gates import LIMITS, PrecisionLimits, limit_gates
+from export.precision_gates import LIMITS, PrecisionLimits
+from export.sensitivity import MARGIN, used_share
 from sdk_reference.litert_backend import SIGNATURE, open_runner
 from sdk_reference.manifest import INPUT_NAME
 
 Op = qtyping.TFLOperationName
 CONVOLUTIONS: Final = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D)
 STATIC_OPS: Final = (*CONVOLUTIONS, Op.MAX_POOL_2D, Op.RESIZE_NEAREST_NEIGHBOR, Op.CONCATENATION, Op.PAD)
-FP16_OPS: Final = (*CONVOLUTIONS, Op.FULLY_CONNECTED)
 BITS: Final = 8
-MARGIN: Final = 0.5
-"""The part of each limit that the calibration captures may use up; others come out worse, and their gates judge."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,19 @@ class Quantized:
     """Operations with weights that are computed in float, in the order of execution."""
 
 
-def fp16(model: bytes) -> bytes:
-    """Store the weights in 16 bits; the runtime widens them, or computes in fp16 where it can."""
-    quantizer = Quantizer(model)
-    _store_in_fp16(quantizer, ".*", FP16_OPS)
-    return _quantized(quantizer, (), None)
+def fp16(model: bytes, calibration: CalibrationSet) -> Quantized:
+    """Store the convolutions' weights in 16 bits; the runtime widens them, or computes in fp16 where it can.
+
+    Weights whose rounding would show in the score stay in 32 bits; without calibration captures, none but the linear
+    layers', which hold little.
+    """
+
+    def make(float_layers: Iterable[str]) -> bytes:
+        quantizer = Quantizer(model)
+        _store_in_fp16(quantizer, _all_but(float_layers), CONVOLUTIONS)
+        return _quantized(quantizer, (), None)
+
+    return _search(model, make, calibration.inputs, LIMITS["fp16"])
 
 
 def int8_dynamic(model: bytes, calibration: CalibrationSet) -> Quantized:
@@ -99,11 +105,6 @@ def run_litert(model: bytes, inputs: Sequence[FloatArray], threads: int = 1) -> 
     return [runner(**{INPUT_NAME: np.ascontiguousarray(model_input)}) for model_input in inputs]
 
 
-def used_share(limits: PrecisionLimits, references: Sequence[Outputs], found: Sequence[Outputs]) -> float:
-    """The largest part of any limit that is used up: gates hold up to 1."""
-    return max(gate.value / gate.limit for gate in limit_gates(limits, references, found))
-
-
 def _search(
     model: bytes, make: Callable[[Iterable[str]], bytes], inputs: Sequence[FloatArray], limits: PrecisionLimits
 ) -> Quantized:
@@ -111,6 +112,9 @@ def _search(
 
     First those that cost most for the arithmetic they hold: errors of independent layers add up as squares.
     """
+    if not inputs:
+        held = multiplications(model)
+        return Quantized(make(()), tuple(name for name in weighted_layers(read(model)) if name not in held))
     references = run_litert(model, inputs)
 
     def cost(float_layers: Iterable[str]) -> float:

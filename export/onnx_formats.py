@@ -39,7 +39,7 @@ def convert_onnx(
     artifacts = [convert_fp32(network)]
     model = artifacts[0].files[FP32_PATH]
     if "fp16" in precisions:
-        artifacts.append(_sealed(network, export_fp16(model, RUNS_ON)))
+        artifacts.append(_sealed(network, export_fp16(model, RUNS_ON, calibration)))
     if "int8_static" in precisions:
         artifacts.append(_sealed(network, export_int8(network, model, RUNS_ON, calibration)))
     return artifacts

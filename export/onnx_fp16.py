@@ -4,11 +4,13 @@ Through onnxruntime's own converter: that of onnxconverter_common gave a file th
 above 65,504 is infinite in fp16; gate 4 therefore also asks that no activation of the fp32 graph comes within a factor
 of ten of that. Two parts stay float32: the stem, as the small differences of light that the network looks for are
 rounded there first (with it in fp16, flash response and score missed gate 4's 60 dB), and all from the depth bins on.
+Further layers follow from the calibration captures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,9 +19,12 @@ import onnx.numpy_helper
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
-from export.converted import Converted, FloatArray
+from export.converted import CalibrationSet, Converted, FloatArray
 from export.onnx import OPSET
-from export.parity import NO_MATCH, Gate, at_most
+from export.onnx_layers import LAYERS, layer_name
+from export.parity import NO_MATCH, Gate, Outputs, at_most, run_onnx
+from export.precision_gates import LIMITS
+from export.sensitivity import MARGIN, float_layers, layer_snr_db, used_share
 from sdk_reference.manifest import INPUT_NAME
 from sdk_reference.runtime import open_session
 
@@ -32,16 +37,55 @@ MAX_ACTIVATION: Final = 6_550.0
 """A tenth of the largest fp16 number."""
 
 
-def export_fp16(fp32: bytes, runs_on: str) -> Converted:
-    """Convert the bytes of `export_onnx`; the result is yet to be compared with PyTorch."""
+def export_fp16(fp32: bytes, runs_on: str, calibration: CalibrationSet) -> Converted:
+    """Convert the bytes of `export_onnx`; the result is yet to be compared with PyTorch.
+
+    Layers whose rounding shows on the calibration captures stay float32 as well; without captures none do.
+    """
     source = onnx.load_model_from_string(fp32)
-    kept = [*_stem(source.graph), *_from_depth_bins(source.graph)]
+    always = {*_stem(source.graph), *_from_depth_bins(source.graph)}
+    layers = {layer_name(node): node.name for node in source.graph.node if node.op_type in LAYERS}
+    body = [layer for layer, node in layers.items() if node not in always]
+    kept = _float_layers(source, fp32, {layer: layers[layer] for layer in body}, always, calibration)
+    content = _in_fp16(source, always | {layers[layer] for layer in kept})
+    in_float = tuple(layer for layer, node in layers.items() if node in always or layer in kept)
+    return Converted(PATH, "onnx", "fp16", {PATH: content}, runs_on, opset=OPSET, float_layers=in_float)
+
+
+def _float_layers(
+    source: onnx.ModelProto,
+    fp32: bytes,
+    body: Mapping[str, str],
+    always: Collection[str],
+    calibration: CalibrationSet,
+) -> tuple[str, ...]:
+    """Which of the layers of `body`, nodes by layer, must stay float32 besides the nodes of `always`."""
+    if not calibration.inputs:
+        return ()
+
+    def outputs(model: bytes) -> list[Outputs]:
+        session = open_session(model, threads=1)
+        return [run_onnx(session, x) for x in calibration.inputs]
+
+    def with_fp16(layers: Collection[str]) -> list[Outputs]:
+        return outputs(_in_fp16(source, {*always, *(node for layer, node in body.items() if layer not in layers)}))
+
+    references = outputs(fp32)
+    snr = {layer: layer_snr_db(references, with_fp16([layer])) for layer in body}
+    return float_layers(
+        snr, lambda layers: used_share(LIMITS["fp16"], references, with_fp16(layers)) <= MARGIN, min_snr_db=-math.inf
+    )
+
+
+def _in_fp16(source: onnx.ModelProto, kept: Collection[str]) -> bytes:
+    """The model in fp16 but for the nodes of `kept`."""
     blocked = [*DEFAULT_OP_BLOCK_LIST, *FLOAT32_OPERATIONS]
-    model = convert_float_to_float16(source, keep_io_types=True, op_block_list=blocked, node_block_list=kept)
+    original = onnx.ModelProto()
+    original.CopyFrom(source)  # the converter changes what it is given
+    model = convert_float_to_float16(original, keep_io_types=True, op_block_list=blocked, node_block_list=sorted(kept))
     _fold_casts_of_constants(model.graph)
     OnnxModel.graph_topological_sort(model.graph)  # the converter appends the casts of the inputs at the end
-    content = bytes(model.SerializeToString(deterministic=True))
-    return Converted(PATH, "onnx", "fp16", {PATH: content}, runs_on, opset=OPSET)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def activation_gate(fp32: bytes, inputs: Sequence[FloatArray]) -> Gate:

@@ -21,16 +21,15 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from export.converted import CalibrationSet, Converted, FloatArray
 from export.onnx import OPSET
+from export.onnx_layers import LAYERS, layer_name
 from export.parity import Gate, Outputs, ParityError, run_network, run_onnx
-from export.precision_gates import LIMITS, limit_gates
-from export.sensitivity import float_layers, layer_snr_db, within_margin
+from export.precision_gates import LIMITS
+from export.sensitivity import MARGIN, float_layers, layer_snr_db, used_share
 from sdk_reference.manifest import INPUT_NAME
 from sdk_reference.runtime import open_session
 from training.network import ATRFAS
 
 PATH: Final = "models/atr-fas.int8.onnx"
-LAYERS: Final = ("Conv", "Gemm")
-"""Operations with weights."""
 CARRIERS: Final = ("MaxPool", "Resize", "Add", "Concat")
 """Operations that are int8 where all their inputs are: going back to float between two layers costs more than it saves.
 """
@@ -122,11 +121,6 @@ class QuantizableGraph:
         return chosen
 
 
-def layer_name(node: onnx.NodeProto) -> str:
-    """The path of the layer's module in the training network, from the name of its weight."""
-    return str(node.input[1]).removeprefix("network.").removesuffix(".weight")
-
-
 def quantize(graph: QuantizableGraph, layers: Collection[str], calibration: CalibrationSet) -> bytes:
     """The model with just these layers in int8."""
     return _quantized(graph.proto, graph.int8_nodes(layers), [*LAYERS, *CARRIERS], calibration.inputs, {})
@@ -140,7 +134,7 @@ def _float_layers(
         return [run_onnx(session, x) for x in calibration.inputs]
 
     def holds(layers: frozenset[str]) -> bool:
-        return within_margin(limit_gates(LIMITS["int8_static"], references, outputs(layers)))
+        return used_share(LIMITS["int8_static"], references, outputs(layers)) <= MARGIN
 
     body = [layer for layer in graph.layers if layer not in graph.tail]
     snr = {layer: layer_snr_db(references, outputs([layer])) for layer in body}

@@ -8,17 +8,22 @@ from the quietest layer on, and each step is converted and run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import numpy as np
+
 from export.parity import Gate, Outputs, snr_db
-from export.precision_gates import signal
+from export.precision_gates import PrecisionLimits, limit_gates, signal
 from sdk_reference.manifest import OUTPUT_NAMES
 
 MIN_LAYER_SNR_DB: Final = 30.0
 """A layer that alone is louder stays float: an error of 3 % of the signal is more than gate 6 gives all of them."""
 
-MARGIN: Final = 0.7
+SURE: Final = 1e-3
+"""Scores nearer than this to 0 or 1 say nothing about noise."""
+
+MARGIN: Final = 0.35
 """The share of each limit that calibration captures may use; the rest is for captures that nobody calibrated on."""
 
 
@@ -29,6 +34,15 @@ def layer_snr_db(references: Sequence[Outputs], found: Sequence[Outputs]) -> flo
         for reference, other in zip(references, found, strict=True)
         for name in OUTPUT_NAMES
     )
+
+
+def edge_difference(reference: Outputs, found: Outputs) -> float:
+    """By how much two scores would differ if the capture were as near the edge between live and spoof as can be.
+
+    A sure verdict hides the noise of its score; a capture that nobody calibrated on may not be so sure.
+    """
+    logits = [np.log(p / (1 - p)) for p in (np.clip(each["score"], SURE, 1 - SURE) for each in (reference, found))]
+    return float(np.abs(logits[0] - logits[1]).max()) / 4  # the steepest slope of the logistic function
 
 
 def float_layers(
@@ -51,9 +65,15 @@ def float_layers(
     return tuple(layer for layer in snr_by_layer if layer not in accepted)
 
 
-def within_margin(gates: Collection[Gate], margin: float = MARGIN) -> bool:
-    """Whether every gate, each an upper limit, is met with room to spare."""
-    return all(gate.ok and gate.value <= margin * gate.limit for gate in gates)
+def used_share(limits: PrecisionLimits, references: Sequence[Outputs], found: Sequence[Outputs]) -> float:
+    """The largest part of any limit that is used up, taking each score to stand at the verdict's edge."""
+    shares = [share_of(gate) for gate in limit_gates(limits, references, found)]
+    return max(*shares, max(map(edge_difference, references, found)) / limits.score)
+
+
+def share_of(gate: Gate) -> float:
+    """The part of its limit that a gate uses up; of a least signal-to-noise ratio the noise against that allowed."""
+    return float(10 ** ((gate.limit - gate.value) / 20)) if gate.name.endswith("dB") else gate.value / gate.limit
 
 
 def _longest_run(candidates: Sequence[str], holds: Callable[[frozenset[str]], bool]) -> int:

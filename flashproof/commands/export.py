@@ -74,7 +74,7 @@ def export(
     from rich.console import Console
 
     settings = {"created": now(), "name": name, "version": bundle_version, "force": force, **chosen}
-    calibration = CALIBRATION_CAPTURES if "int8_static" in chosen["precisions"] else 0
+    calibration = CALIBRATION_CAPTURES if set(chosen["precisions"]) != {"fp32"} else 0
     counts = (proof_captures, decision_captures, calibration)
     try:
         with Console(stderr=True, quiet=as_json).status("Gathering captures ...") as status:

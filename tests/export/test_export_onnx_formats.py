@@ -147,7 +147,7 @@ def test_equal_weights_and_captures_give_equal_bytes(artifacts, network, calibra
 
 
 def test_a_network_of_which_no_layer_can_be_int8_is_refused(network, calibration, monkeypatch):
-    monkeypatch.setattr("export.onnx_int8.within_margin", lambda gates: False)
+    monkeypatch.setattr("export.onnx_int8.used_share", lambda *what: 9.0)
     with pytest.raises(ParityError, match="no layer that can be int8"):
         export_int8(network, convert_fp32(network).files["models/atr-fas.fp32.onnx"], "any", calibration)
 
