@@ -47,6 +47,12 @@ def export(
     decision_captures: Annotated[
         int, typer.Option(min=0, help="Captures whose verdicts are compared; 0: none, which the bundle then says.")
     ] = DECISION_CAPTURES,
+    calibration_captures: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Captures that set int8 ranges and decide what stays float; 0 leaves out int8_static."
+        ),
+    ] = CALIBRATION_CAPTURES,
     evaluation: Annotated[
         Path | None, typer.Option(help="JSON file of `flashproof evaluate`, for the model card.", show_default=False)
     ] = None,
@@ -74,8 +80,11 @@ def export(
     from rich.console import Console
 
     settings = {"created": now(), "name": name, "version": bundle_version, "force": force, **chosen}
-    calibration = CALIBRATION_CAPTURES if set(chosen["precisions"]) != {"fp32"} else 0
-    counts = (proof_captures, decision_captures, calibration)
+    if not calibration_captures:
+        chosen["precisions"] = tuple(name for name in chosen["precisions"] if name != "int8_static")
+    elif chosen["precisions"] == ("fp32",):
+        calibration_captures = 0  # nothing to calibrate
+    counts = (proof_captures, decision_captures, calibration_captures)
     try:
         with Console(stderr=True, quiet=as_json).status("Gathering captures ...") as status:
             files = (evaluation, screen_off, real)

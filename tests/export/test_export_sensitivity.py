@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from export.parity import at_most
-from export.sensitivity import float_layers, layer_snr_db, within_margin
+from export.parity import at_least, at_most
+from export.precision_gates import LIMITS
+from export.sensitivity import edge_difference, float_layers, layer_snr_db, share_of, used_share
 
 SNR = {"first": 20.0, "second": 45.0, "third": 35.0, "fourth": 60.0, "fifth": 50.0}
 
@@ -61,7 +62,33 @@ def test_a_layer_is_as_loud_as_its_worst_output_in_its_worst_capture():
     assert layer_snr_db([reference] * 3, [reference, slightly_off, off]) == pytest.approx(20, abs=0.01)
 
 
-def test_a_gate_that_is_only_just_met_has_no_margin():
-    assert within_margin([at_most("a", 0.69, 1)])
-    assert not within_margin([at_most("a", 0.1, 1), at_most("b", 0.9, 1)])
-    assert not within_margin([at_most("a", float("nan"), 1)])
+def outputs(score, depth=0.5):
+    return {
+        "score": np.array([score], np.float32),
+        "type": np.full(3, 1 / 3, np.float32),
+        "depth": np.full((1, 2, 2), depth, np.float32),
+        "flash_response": np.zeros((6, 3), np.float32),
+    }
+
+
+def test_a_share_is_the_worst_of_any_limit():
+    limits = LIMITS["int8_static"]
+    assert used_share(limits, [outputs(0.5)], [outputs(0.5, depth=0.503)]) == pytest.approx(
+        0.003 / limits.depth, rel=1e-3
+    )
+
+
+def test_a_sure_score_is_taken_to_stand_at_the_edge_of_the_verdict():
+    """0.99 and 0.992 differ by 0.002, but their logits by 0.225: at a score of 0.5 that would be 0.056."""
+    limits = LIMITS["int8_static"]
+    assert edge_difference(outputs(0.99), outputs(0.992)) == pytest.approx(0.225 / 4, rel=0.01)
+    assert used_share(limits, [outputs(0.99)], [outputs(0.992)]) == pytest.approx(0.225 / 4 / limits.score, rel=0.01)
+    assert edge_difference(outputs(1e-9), outputs(1e-6)) == 0.0  # beyond sure
+
+
+@pytest.mark.parametrize(
+    ("gate", "share"),
+    [(at_most("a", 0.5, 2.0), 0.25), (at_least("dB", 80.0, 60.0), 0.1), (at_least("dB", 40.0, 60.0), 10)],
+)
+def test_noise_counts_against_the_noise_that_is_allowed(gate, share):
+    assert share_of(gate) == pytest.approx(share)
