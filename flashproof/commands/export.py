@@ -49,9 +49,7 @@ def export(
     ] = DECISION_CAPTURES,
     calibration_captures: Annotated[
         int,
-        typer.Option(
-            min=0, help="Captures that set int8 ranges and decide what stays float; 0 leaves out int8_static."
-        ),
+        typer.Option(min=0, help="Captures that set int8 ranges and what stays float; 0: no int8_static."),
     ] = CALIBRATION_CAPTURES,
     evaluation: Annotated[
         Path | None, typer.Option(help="JSON file of `flashproof evaluate`, for the model card.", show_default=False)
