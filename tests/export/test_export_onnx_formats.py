@@ -82,8 +82,11 @@ def test_each_passes_the_gates_of_its_precision_and_the_runtime_takes_it(artifac
 def test_fp16_holds_its_weights_in_fp16_and_is_float32_to_its_callers(artifacts):
     inner = graph(artifacts["fp16"])
     halves = [tensor for tensor in inner.initializer if tensor.data_type == onnx.TensorProto.FLOAT16]
-    weights = [node.input[1] for node in inner.node if node.op_type == "Conv"]
-    assert len({tensor.name for tensor in halves} & set(weights)) > len(weights) / 2
+    weights = {node.input[1] for node in inner.node if node.op_type in ("Conv", "Gemm")}
+    widened = {node.output[0] for node in inner.node if node.op_type == "Cast"}
+    assert {tensor.name.removesuffix(".half") for tensor in halves} == widened < weights | {""}
+    in_float = {name.removeprefix("network.").removesuffix(".weight") for name in weights - widened}
+    assert in_float == set(artifacts["fp16"].float_layers) and len(widened) > len(weights) / 2
     types = {value.type.tensor_type.elem_type for value in (*inner.input, *inner.output)}
     assert types == {onnx.TensorProto.FLOAT}
 
