@@ -173,8 +173,9 @@ class Artifact(Record):
 
     format: Literal["onnx", "litert", "coreml"]
     precision: Literal["fp32", "fp16", "int8_weights", "int8_dynamic", "int8_static"]
-    """fp16: weights stored in 16 bits; int8_weights: in 8 bits, computed in float; int8_dynamic: activations are quantized
-    as they come; int8_static: within ranges measured on the calibration captures. Input and outputs are float32 always."""
+    """fp16: weights stored in 16 bits; int8_weights: in 8 bits, computed in float; int8_dynamic: activations are
+    quantized as they come; int8_static: within ranges measured on the calibration captures. Input and outputs are
+    float32 always."""
 
     opset: Annotated[int, Field(ge=1)] | None
     """Of the standard ONNX domain; None for other formats."""
