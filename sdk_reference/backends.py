@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sdk_reference.bundle import Bundle
-from sdk_reference.errors import BackendMissing
+from sdk_reference.coreml_backend import open_coreml_artifact
 from sdk_reference.litert_backend import LitertBackend
 from sdk_reference.runtime import Backend, OnnxBackend
 
@@ -15,8 +15,4 @@ def open_backend(bundle: Bundle, artifact: str | None = None, threads: int = 1) 
         return OnnxBackend(bundle.read(chosen.file), threads, chosen)
     if chosen.format == "litert":
         return LitertBackend(bundle.read(chosen.file), threads, chosen)
-    raise BackendMissing(
-        found=f"{chosen.file} in the format {chosen.format}, which this release cannot run",
-        expected="a model in the format onnx or litert",
-        remedy="name another model of the bundle with --artifact",
-    )
+    return open_coreml_artifact(bundle, chosen)

@@ -60,7 +60,7 @@ def test_every_artifact_agrees_with_pytorch_within_its_tolerances(bundle: Bundle
         with unpacked(bundle, artifact) as folder:
             backend, _ = open_artifact(artifact.format, artifact.precision, folder / artifact.file)
             found = [as_outputs(backend.run(x)) for x in inputs]
-        real = len(read_golden(bundle)) if artifact.precision.startswith("int8") else len(inputs)
+        real = len(inputs) if artifact.precision == "fp32" else len(read_golden(bundle))  # noise is no capture
         gates = limit_gates(LIMITS[artifact.precision], references[:real], found[:real])
         assert [gate for gate in gates if not gate.ok] == [], artifact.file
 

@@ -141,7 +141,8 @@ def test_the_loudest_layers_are_kept_until_the_gates_hold(needed, kept):
 
 def test_the_search_leaves_float_what_the_gates_do_not_bear(monkeypatch):
     """With limits that nothing below fp32 meets, every layer ends in float32 and no weight in 8 bits."""
-    none = {precision: replace(limits, score=1e-12) for precision, limits in LIMITS.items()}
+    nothing = dict.fromkeys(("score", "depth", "type", "flash_response"), 1e-12)
+    none = {precision: replace(limits, **nothing) for precision, limits in LIMITS.items()}
     monkeypatch.setattr(coreml_search, "LIMITS", none)
     _, half, small = convert(tiny_network(), inputs(1))
     for converted in (half, small):

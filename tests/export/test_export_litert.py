@@ -102,7 +102,9 @@ def test_what_is_said_to_be_in_float_is_in_float_and_nothing_else(artifacts):
                 in_float.append(name)
         assert set(in_float) <= set(artifacts[precision].float_layers)
         assert not set(artifacts[precision].float_layers) >= set(weighted_layers(read(content(artifacts["fp32"]))))
-    assert artifacts["fp32"].float_layers == artifacts["fp16"].float_layers == ()
+    assert artifacts["fp32"].float_layers == ()
+    linear = set(weighted_layers(read(content(artifacts["fp32"])))) - set(multiplications(content(artifacts["fp32"])))
+    assert linear <= set(artifacts["fp16"].float_layers)
 
 
 def test_operations_with_weights_are_called_as_the_networks_layers(model, network):

@@ -20,8 +20,9 @@ from export.card_files import (
     read_figures,
 )
 from export.cost import gflop_per_capture
+from export.describe import PackSettings, manifest_of
 from export.model_card import NOTHING_MEASURED, model_card
-from export.pack import PackSettings, manifest_of
+from export.pack import PLANNED
 from training.errors import RunInvalid
 from training.evaluate import evaluate
 from training.gates import ResponseChoice
@@ -65,7 +66,7 @@ def everything(figures_of):
 
 
 def card_of(run, figures=NOTHING_MEASURED):
-    return model_card(manifest_of(run, SETTINGS), run.record, 0.7449, figures)
+    return model_card(manifest_of(run, [PLANNED], SETTINGS), run.record, 0.7449, figures)
 
 
 def section(card, heading):

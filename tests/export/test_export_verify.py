@@ -112,7 +112,7 @@ BREAKS = {
     ),
     "a weight that is not finite": (
         lambda folder: edit_model(folder, change_weight(lambda value: float("nan"))),
-        "odd input noise: not finite",
+        f"{MODEL}: odd input noise: not finite",
     ),
     "channels swapped in the aligned frames": (
         lambda folder: swap_channels(folder, f"{BASE}/aligned_*.png"),
