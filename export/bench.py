@@ -22,8 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from export.bench_reports import (
-    DECISIONS_FILE,
-    PARITY_FILE,
     DecisionsRead,
     DecisionsReport,
     ParityRead,
@@ -32,6 +30,7 @@ from export.bench_reports import (
     read_report,
 )
 from export.graph_cost import Cost, cost_of_onnx
+from export.report_files import DECISIONS_FILE, PARITY_FILE
 from sdk_reference.backends import open_backend
 from sdk_reference.bundle import Bundle, load_bundle
 from sdk_reference.errors import ModelFailed, RuntimeFailure

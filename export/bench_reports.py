@@ -13,8 +13,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sdk_reference.bundle import Bundle
 from sdk_reference.errors import BundleMalformed
 
-PARITY_FILE: Final = "reports/parity.json"
-DECISIONS_FILE: Final = "reports/decisions.json"
 PARITY_OUTPUTS: Final = ("score", "depth")
 Report = TypeVar("Report", bound=BaseModel)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from export.converted import CalibrationSet
+from export.converted import CalibrationSet, Converted
 from export.describe import PackSettings
 from export.parity import Gate, at_least
 from export.precision_gates import LIMITS, limit_gates
@@ -22,15 +22,16 @@ NAME: Final = "negative control, everything int8: gates of static int8 that it m
 
 
 def control_gates(
-    network: ATRFAS, calibration: CalibrationSet, references: References, settings: PackSettings
+    network: ATRFAS, fp32: Converted, calibration: CalibrationSet, references: References, settings: PackSettings
 ) -> tuple[Gate, ...]:
-    """The gate of the control, open when it misses one; none where nothing is quantized statically."""
+    """The gate of the control made from the ONNX file in `fp32`, open when it misses one of its own; none where nothing
+    is quantized statically."""
     if "int8_static" not in settings.precisions:
         return ()
     from export.onnx_formats import convert_control
 
     try:
-        control = convert_control(network, calibration)
+        control = convert_control(network, fp32, calibration)
         backend = OnnxBackend(control.files[control.path])
         found = [as_outputs(backend.run(x)) for x in references.inputs]
     except ModelFailed:

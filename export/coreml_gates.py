@@ -1,34 +1,24 @@
-"""Gates 1 and 3 to 5 of EXPORT.md for Core ML: what the package is made of, and whether it computes the network.
+"""Gate 1 of EXPORT.md for Core ML: what a package is made of.
 
 What is not known to the evaluator counts as a fault of the file: nothing could be proved about such a file here.
 """
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from torch import Tensor
 
-from export.converted import Converted, FloatArray
 from export.deploy import MAX_RANK
-from export.mil import Activations, MilBackend, check_program, unknown_kinds
+from export.mil import check_program, unknown_kinds
 from export.mil_file import Program, TensorType, read_package
-from export.parity import Gate, at_most, require, run_network
-from export.precision_gates import precision_gates
-from sdk_reference.coreml_backend import CoreMLBackend
+from export.parity import Gate, at_most, require
 from sdk_reference.errors import ModelFailed
 from sdk_reference.manifest import expected_shapes
-from training.network import ATRFAS
 
 SPECIFICATION_VERSION: Final = 7
 """Of Core ML's file format: what iOS 16 and macOS 13 introduced; older systems refuse it, newer ones take it."""
-
-MAX_ACTIVATION: Final = 6550.0
-"""Largest value between operations that a file in half precision may reach: a tenth of where fp16 ends."""
 
 
 def require_structure(package: Path, input_shape: tuple[int, ...]) -> tuple[Gate, ...]:
@@ -76,27 +66,3 @@ def _largest_rank(program: Program) -> int:
     kinds = (*program.inputs.values(), *(operation.result for operation in program.operations))
     constants = (value.dim() for value in program.constants.values() if isinstance(value, Tensor))
     return max(*(len(kind.shape) for kind in kinds), *constants, 0)
-
-
-def coreml_accuracy_gates(converted: Converted, network: ATRFAS, inputs: Sequence[FloatArray]) -> list[Gate]:
-    """Gates 3 to 5: the package's program, evaluated here, against the training network on each of `inputs`.
-
-    Each input is (N,3,S,S) float32 in −1..1. Results are rounded as the program declares them; in all
-    precisions but fp32 the largest must stay far from fp16's end. On macOS Core ML itself must pass the same gates.
-    """
-    references = [run_network(network, x) for x in inputs]
-    with tempfile.TemporaryDirectory() as folder:
-        package = converted.write(Path(folder))
-        evaluator = MilBackend(package, activations_of(converted))
-        gates = precision_gates(converted, references, [evaluator.run_raw(x) for x in inputs])
-        if sys.platform == "darwin":
-            predictor = CoreMLBackend(package)
-            gates += precision_gates(converted, references, [predictor.run_raw(x) for x in inputs])
-    if evaluator.activations == "fp16":
-        gates.append(at_most("largest activation", evaluator.largest_activation, MAX_ACTIVATION))
-    return gates
-
-
-def activations_of(converted: Converted) -> Activations:
-    """How the program of a package stores what is between its operations."""
-    return "fp32" if converted.precision == "fp32" else "fp16"

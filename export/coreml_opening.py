@@ -9,12 +9,18 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from export.converted import Precision
 from export.mil import Activations, MilBackend
 from sdk_reference.coreml_backend import CoreMLBackend
 from sdk_reference.runtime import Backend
 
 EVALUATED: Final = "MIL program evaluated by export/mil.py; the Neural Engine was not involved"
 PREDICTED: Final = "Core ML's predictor on macOS, all compute units allowed"
+
+
+def activations_of(precision: Precision) -> Activations:
+    """How the evaluator stores what is between the operations of a package."""
+    return "fp32" if precision == "fp32" else "fp16"
 
 
 def open_coreml(package: Path, activations: Activations = "fp32") -> tuple[Backend, str]:

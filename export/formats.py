@@ -22,7 +22,6 @@ from training.workers import default_workers
 
 FORMATS: Final = cast("tuple[Format, ...]", get_args(Format))
 PRECISIONS: Final = cast("tuple[Precision, ...]", get_args(Precision))
-FLOATS: Final[tuple[Precision, ...]] = ("fp32", "fp16")
 
 
 class NothingToConvert(InvalidInput):
@@ -85,7 +84,7 @@ def _convert_to(
 def open_artifact(name: Format, precision: Precision, path: Path, threads: int = 1) -> tuple[Backend, str]:
     """Open the artifact at `path`, with a word on what runs it; raises BackendMissing, ModelFailed.
 
-    Core ML off a Mac: the evaluator, with results stored as the precision has them on a phone.
+    Core ML off a Mac: the evaluator, with results stored as the package declares them; it takes its threads from torch.
     """
     if name == "onnx":
         return OnnxBackend(path.read_bytes(), threads), "ONNX Runtime"
@@ -93,9 +92,9 @@ def open_artifact(name: Format, precision: Precision, path: Path, threads: int =
         from sdk_reference.litert_backend import LitertBackend
 
         return LitertBackend(path.read_bytes(), threads), "LiteRT"
-    from export.coreml_opening import open_coreml
+    from export.coreml_opening import activations_of, open_coreml
 
-    return open_coreml(path, "fp32" if precision == "fp32" else "fp16")
+    return open_coreml(path, activations_of(precision))
 
 
 def structure_gates(name: Format, precision: Precision, path: Path, input_shape: tuple[int, ...]) -> list[Gate]:

@@ -16,11 +16,9 @@ import numpy.typing as npt
 
 from flash_sequencer.plan import FlashPlan, challenge, default_plan
 from sdk_reference.capture import Capture, Labels, load_capture
-from sdk_reference.errors import CaptureNotFound, N0Mismatch, UserFailure
-from sdk_reference.landmarks import LandmarkDetector
-from sdk_reference.preprocess import PreprocessSettings, preprocess
+from sdk_reference.errors import CaptureNotFound, N0Mismatch
 from simulator.capture import CaptureSpec, simulate_capture
-from simulator.instruments import INSTRUMENTS, SPECIES
+from simulator.instruments import INSTRUMENTS
 
 SIMULATED: Final = "simulated"
 """The value of `--golden` that asks for simulated captures."""
@@ -32,9 +30,6 @@ GOLDEN_SEED: Final = 7
 GOLDEN_SUBJECT: Final = 11
 MAX_GOLDEN: Final = 4  # each is about 2 MB
 
-PROOF_SEED: Final = 20_000
-PROOF_SIZE: Final = 192
-PROOF_ATTEMPTS_PER_CAPTURE: Final = 3  # a simulated face may be cut off by its frame
 
 NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 FloatArray = npt.NDArray[np.float32]
@@ -80,22 +75,6 @@ def capture_paths(source: Path) -> list[Path]:
 def name_of(path: Path, place: int) -> str:
     """A folder name for a golden capture: its own name in plain letters, with its place where that says nothing."""
     return NOT_IN_NAMES.sub("-", path.stem.lower()).strip("-")[:40] or f"capture-{place}"
-
-
-def proof_inputs(count: int, n0: int, settings: PreprocessSettings, detector: LandmarkDetector) -> list[FloatArray]:
-    """Model inputs of `count` simulated captures of all species under challenges, each (N,3,S,S) float32."""
-    inputs: list[FloatArray] = []
-    for number in range(count * PROOF_ATTEMPTS_PER_CAPTURE):
-        if len(inputs) == count:
-            break
-        species = SPECIES[number % len(SPECIES)]
-        plan = challenge(nonce_of(f"proof {number}"), n0)
-        capture = simulated(plan, species, PROOF_SEED + number, PROOF_SEED + number, PROOF_SIZE)
-        try:
-            inputs.append(preprocess(capture, detector, settings).model_input)
-        except UserFailure:
-            continue  # no whole face in some frame: a phone would ask for another capture
-    return inputs
 
 
 def require_n0(found: int, expected: int, where: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from sdk_reference.silence import led_nowhere
+
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
@@ -24,24 +26,9 @@ def without_chatter() -> Iterator[None]:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
             for descriptor in (1, 2):
-                stack.enter_context(_led_away(descriptor, nowhere.fileno()))
+                stack.enter_context(led_nowhere(descriptor))
             stack.enter_context(redirect_stdout(nowhere))
             stack.enter_context(redirect_stderr(nowhere))
             yield
     finally:
         logging.disable(before)
-
-
-@contextmanager
-def _led_away(descriptor: int, nowhere: int) -> Iterator[None]:
-    try:
-        kept = os.dup(descriptor)
-    except OSError:  # the stream is closed: nothing can be heard there
-        yield
-        return
-    try:
-        os.dup2(nowhere, descriptor)
-        yield
-    finally:
-        os.dup2(kept, descriptor)
-        os.close(kept)

@@ -1,7 +1,7 @@
 """Runs the program of a Core ML package with torch, on any machine: the proof that Core ML's file is the network.
 
 Core ML itself predicts on Apple systems only. This evaluator shows that the converted graph and its weights compute
-what PyTorch computes; with activations rounded to fp16 after every operation it also shows what half precision costs
+what PyTorch computes; with each result rounded as the program declares it, it also shows what half precision costs
 and how far the largest value stays below fp16's end. Sums inside one operation are in float32. It says nothing about
 the scheduling, fusing or accuracy of the Neural Engine: reports say which of the two ran.
 """

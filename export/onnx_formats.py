@@ -51,9 +51,9 @@ def convert_fp32(network: ATRFAS) -> Converted:
     return _sealed(network, Converted(FP32_PATH, "onnx", "fp32", files, RUNS_ON, opset=OPSET))
 
 
-def convert_control(network: ATRFAS, calibration: CalibrationSet) -> Converted:
-    """The negative control of gate 7, everything int8; it must fail the gates that int8_static passes."""
-    return _sealed(network, everything_int8(convert_fp32(network).files[FP32_PATH], RUNS_ON, calibration))
+def convert_control(network: ATRFAS, fp32: Converted, calibration: CalibrationSet) -> Converted:
+    """The negative control of gate 7, `fp32` with everything int8; it must fail the gates that int8_static passes."""
+    return _sealed(network, everything_int8(fp32.files[FP32_PATH], RUNS_ON, calibration))
 
 
 def _sealed(network: ATRFAS, converted: Converted) -> Converted:

@@ -22,7 +22,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from export.converted import CalibrationSet, Converted, FloatArray
 from export.onnx import OPSET
 from export.onnx_layers import LAYERS, layer_name
-from export.parity import Gate, Outputs, ParityError, run_network, run_onnx
+from export.parity import Outputs, ParityError, run_network, run_onnx
 from export.precision_gates import LIMITS
 from export.sensitivity import MARGIN, float_layers, layer_snr_db, used_share
 from sdk_reference.manifest import INPUT_NAME
@@ -78,12 +78,6 @@ def everything_int8(fp32: bytes, runs_on: str, calibration: CalibrationSet) -> C
         opset=OPSET,
         calibration=calibration,
     )
-
-
-def furthest_out(gates: Sequence[Gate]) -> tuple[Gate, float]:
-    """The gate with the largest multiple of its (upper) limit, and that multiple: above 1 it is missed."""
-    worst = max(gates, key=lambda gate: gate.value / gate.limit)
-    return worst, worst.value / worst.limit
 
 
 class QuantizableGraph:

@@ -28,7 +28,8 @@ from export.golden import FloatArray, golden_of, write_golden
 from export.model_card import NOTHING_MEASURED, model_card
 from export.parity import Gate, require, run_network
 from export.proof import Proof, References, prove
-from export.verify import DECISIONS_FILE, require_sound, verify
+from export.report_files import DECISIONS_FILE, PARITY_FILE
+from export.verify import require_sound, verify
 from sdk_reference.bundle import Bundle, hash_files, load_bundle, write_manifest
 from sdk_reference.capture import Capture
 from sdk_reference.checker import Checker
@@ -41,9 +42,8 @@ from training.checkpoint import Run
 from training.network import ATRFAS
 
 CARD_FILE: Final = "MODEL_CARD.md"
-PARITY_FILE: Final = "reports/parity.json"
 PLANNED: Final = Converted("models/planned.onnx", "onnx", "fp32", {"models/planned.onnx": b""}, "nothing yet", opset=1)
-"""Stands for the files while the card is written, which names none of them."""
+"""Stands for the files before they are there, to see whether record and figures make a card."""
 
 
 @dataclass(frozen=True)
@@ -96,23 +96,24 @@ def pack(
     capture.
     """
     require_free(out, settings.force)
-    stated = manifest_of(run, [PLANNED], settings)
-    card = model_card(stated, run.record, gflop_per_capture(run.network), figures)  # before the work, not after it
+    gflop = gflop_per_capture(run.network)
+    model_card(manifest_of(run, [PLANNED], settings), run.record, gflop, figures)  # refused before the work, not after
     prepared = [preprocess(capture, detector, run.preprocess).model_input for capture in golden.values()]
     references = References.of(run.network, [*prepared, *evidence.inputs], run.threshold)
     note("converting")
     artifacts = convert(run.network, evidence.calibration, settings.formats, settings.precisions)
     with built_beside(out) as folder:
         proofs = prove_all(artifacts, folder, references, note)
-        control = control_gates(run.network, evidence.calibration, references, settings)
+        control = control_gates(run.network, artifacts[0], evidence.calibration, references, settings)
         gates = gates_by_name(proofs, control)
         require(gates, "the converted files against PyTorch")
         write_json(folder / PARITY_FILE, parity_report(proofs, control, len(prepared), len(evidence.inputs)))
         decided = compare_decisions(run, evidence, proofs, folder, note)
         for path, content in figures.files.items():
             write_json(folder / path, content)
-        write_file(folder / CARD_FILE, card.encode())
-        add_golden(folder, manifest_of(run, artifacts, settings), golden, detector, run.network)
+        manifest = manifest_of(run, artifacts, settings)
+        write_file(folder / CARD_FILE, model_card(manifest, run.record, gflop, figures).encode())
+        add_golden(folder, manifest, golden, detector, run.network)
         note("verifying the bundle")
         verification = verify(folder, detector)
         require_sound(verification)

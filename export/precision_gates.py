@@ -35,6 +35,9 @@ class PrecisionLimits:
     """Smallest signal-to-noise ratio of any output; None: not looked at."""
 
 
+MAX_ACTIVATION: Final = 6_550.0
+"""A tenth of the largest fp16 number."""
+
 INT8_FLOAT_ACTIVATIONS: Final = PrecisionLimits(5e-3, 2e-3, True, 1e-2, 2e-2, None)
 LIMITS: Final[Mapping[Precision, PrecisionLimits]] = {
     "fp32": PrecisionLimits(1e-5, 1e-5, False, 1e-5, 1e-5, 110.0),
@@ -52,6 +55,11 @@ def precision_gates(converted: Converted, references: Sequence[Outputs], found: 
     same order; `export.parity.run_network` and `export.proof.as_outputs` give that form.
     """
     return limit_gates(LIMITS[converted.precision], references, found)
+
+
+def activation_gate(largest: float) -> Gate:
+    """The part of gate 4 that looks inside: no value between operations may come near fp16's end."""
+    return at_most("largest activation", largest, MAX_ACTIVATION)
 
 
 def limit_gates(limits: PrecisionLimits, references: Sequence[Outputs], found: Sequence[Outputs]) -> list[Gate]:

@@ -14,10 +14,12 @@ from typing import Any, Final
 import numpy as np
 
 from export.converted import Converted, FloatArray, Precision
+from export.coreml_opening import activations_of
 from export.formats import open_artifact, structure_gates
-from export.onnx_fp16 import activation_gate
+from export.mil import MilBackend
+from export.onnx_fp16 import largest_activation
 from export.parity import Gate, Outputs, at_most, odd_inputs, run_network
-from export.precision_gates import LIMITS, PrecisionLimits, limit_gates, precision_gates
+from export.precision_gates import LIMITS, PrecisionLimits, activation_gate, limit_gates, precision_gates
 from sdk_reference.errors import ModelFailed
 from sdk_reference.runtime import Backend, ModelOutputs
 from training.network import ATRFAS
@@ -72,17 +74,16 @@ class Proof:
 
 def prove(artifact: Converted, folder: Path, references: References) -> Proof:
     """Run all gates on an artifact that was written below `folder`; a gate is closed where the file does not run."""
-    gates = structure_gates(artifact.format, artifact.precision, folder / artifact.path, references.inputs[0].shape)
+    path = folder / artifact.path
+    gates = structure_gates(artifact.format, artifact.precision, path, references.inputs[0].shape)
     try:
-        backend, ran_by = open_artifact(artifact.format, artifact.precision, folder / artifact.path)
+        backend, ran_by = open_artifact(artifact.format, artifact.precision, path)
         found = [as_outputs(backend.run(x)) for x in references.inputs]
         odd = [as_outputs(backend.run(x)) for _, x, _ in references.odd]
     except ModelFailed as error:
         return Proof(artifact, f"nothing: {error}", (*gates, at_most("runs: errors", 1, 0)), None)
     gates += [at_most("runs: errors", 0, 0), *precision_gates(artifact, references.outputs, found)]
-    gates += odd_gates(artifact.precision, references, odd)
-    if (artifact.format, artifact.precision) == ("onnx", "fp32"):  # its graph shows what fp16 has to hold
-        gates.append(activation_gate((folder / artifact.path).read_bytes(), references.inputs))
+    gates += [*odd_gates(artifact.precision, references, odd), *inner_gates(artifact, path, backend, references)]
     return Proof(artifact, ran_by, tuple(gates), backend)
 
 
@@ -98,6 +99,24 @@ def odd_gates(precision: Precision, references: References, found: Sequence[Outp
         without_snr = limit_gates(_without_snr(precision), odd, found)
         gates += [Gate(f"odd inputs: {gate.name}", gate.ok, gate.value, gate.limit) for gate in without_snr]
     return gates
+
+
+def inner_gates(artifact: Converted, path: Path, backend: Backend, references: References) -> list[Gate]:
+    """What can be seen inside: the largest activation of the ONNX graph in fp32 and of Core ML programs in fp16.
+
+    `backend` has run the artifact at `path` on all inputs. Where that was Core ML itself, the program is evaluated here
+    as well, and held to the same limits.
+    """
+    if (artifact.format, artifact.precision) == ("onnx", "fp32"):  # the network's own, whatever its format
+        return [activation_gate(largest_activation(path.read_bytes(), references.inputs))]
+    if artifact.format != "coreml":
+        return []
+    gates: list[Gate] = []
+    if not isinstance(backend, MilBackend):
+        backend = MilBackend(path, activations_of(artifact.precision))
+        evaluated = precision_gates(artifact, references.outputs, [backend.run_raw(x) for x in references.inputs])
+        gates += [Gate(f"evaluated: {gate.name}", gate.ok, gate.value, gate.limit) for gate in evaluated]
+    return gates if backend.activations == "fp32" else [*gates, activation_gate(backend.largest_activation)]
 
 
 def as_outputs(outputs: ModelOutputs) -> dict[str, FloatArray]:

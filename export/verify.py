@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -37,7 +35,8 @@ from export.replay import (
     replay_model,
     unmeasured,
 )
-from sdk_reference.bundle import Bundle, load_bundle
+from export.report_files import DECISIONS_FILE
+from sdk_reference.bundle import Bundle, load_bundle, unpacked
 from sdk_reference.checker import Checker
 from sdk_reference.decide import Decision, decide
 from sdk_reference.errors import FlashproofError, ModelFailed
@@ -46,9 +45,9 @@ from sdk_reference.manifest import Artifact
 from sdk_reference.quality import failures, measure_quality
 from sdk_reference.response import disagreements, expected_response
 from sdk_reference.runtime import Backend
+from training.machine import torch_threads
 
 REQUIRED_FILES: Final = ("MODEL_CARD.md", "golden/golden.json")
-DECISIONS_FILE: Final = "reports/decisions.json"
 THREADS_LIMIT: Final = 1e-6
 THRESHOLD_ROUNDING: Final = 1e-9
 ODD_SEED: Final = 0  # the same noise for every bundle
@@ -122,11 +121,11 @@ def artifact_gates(
     bundle: Bundle, artifact: Artifact, goldens: tuple[GoldenCapture, ...], detector: LandmarkDetector
 ) -> Iterator[Gate]:
     """The gates of one artifact, run by what `export.formats.open_artifact` finds for it on this machine."""
-    with unpacked(bundle, artifact) as folder:
-        yield from structure(bundle, artifact, folder)
+    with unpacked(bundle, artifact) as path:
+        yield from structure(bundle, artifact, path)
         try:
-            backend, ran_by = open_artifact(artifact.format, artifact.precision, folder / artifact.file)
-            again, _ = open_artifact(artifact.format, artifact.precision, folder / artifact.file, many_threads())
+            backend, ran_by = open_artifact(artifact.format, artifact.precision, path)
+            again, _ = open_artifact(artifact.format, artifact.precision, path, many_threads())
         except ModelFailed as error:
             yield unmeasured(f"{short(artifact)} runs", 0.0, str(error))
             return
@@ -140,10 +139,10 @@ def artifact_gates(
         yield from repeat_gates(artifact, goldens[0], backend, again)
 
 
-def structure(bundle: Bundle, artifact: Artifact, folder: Path) -> Iterator[Gate]:
+def structure(bundle: Bundle, artifact: Artifact, path: Path) -> Iterator[Gate]:
     """Gate 1: names, static shapes, ranks, operations, and the opset that the manifest states."""
     try:
-        gates = structure_gates(artifact.format, artifact.precision, folder / artifact.file, artifact.inputs[0].shape)
+        gates = structure_gates(artifact.format, artifact.precision, path, artifact.inputs[0].shape)
         stated = opset_of(bundle.read(artifact.file)) if artifact.format == "onnx" else None
     except Exception as error:  # protobuf, onnx and flatbuffers raise types of their own for what is no model
         yield unmeasured(f"{short(artifact)}: structure", 0.0, str(error))
@@ -158,22 +157,6 @@ def opset_of(model: bytes) -> int:
     """The opset of the standard domain; −1 for none."""
     entries = onnx.load_model_from_string(model).opset_import
     return {entry.domain: entry.version for entry in entries}.get("", -1)
-
-
-@contextmanager
-def unpacked(bundle: Bundle, artifact: Artifact) -> Iterator[Path]:
-    """A temporary folder with the files of one artifact under their paths in the bundle."""
-    with tempfile.TemporaryDirectory(prefix="flashproof-") as name:
-        for path in bundle.manifest.files:
-            if artifact.holds(path):
-                write_bytes(Path(name) / path, bundle.read(path))
-        yield Path(name)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
 
 
 def short(artifact: Artifact) -> str:
@@ -234,16 +217,20 @@ def judge(
 def repeat_gates(artifact: Artifact, golden: GoldenCapture, backend: Backend, again: Backend) -> Iterator[Gate]:
     """Gate 10: two runs are identical; one thread and many agree, in int8 to the bit.
 
-    `again` is the same artifact opened with many threads. Where weights alone are int8, the sums are still float.
+    `again` is the same artifact opened with many threads, which the evaluator of Core ML programs takes from torch.
+    Where weights alone are int8, the sums are still float.
     """
 
-    def largest_shift(other: Backend) -> float:
-        return max(output_errors(other.run(golden.model_input), backend.run(golden.model_input)).values())
+    def largest_shift(other: Backend, threads: int = 1) -> float:
+        with torch_threads(threads):
+            found = other.run(golden.model_input)
+        with torch_threads(1):
+            return max(output_errors(found, backend.run(golden.model_input)).values())
 
     yield measured(f"{short(artifact)}: second run", lambda: largest_shift(backend), 0.0)
     many = f"{short(artifact)}: {many_threads()} threads against 1"
     limit = 0.0 if artifact.precision == "int8_static" else THREADS_LIMIT
-    yield measured(many, lambda: largest_shift(again), limit)
+    yield measured(many, lambda: largest_shift(again, many_threads()), limit)
 
 
 def many_threads() -> int:

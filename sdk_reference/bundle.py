@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -20,7 +22,7 @@ from typing import Final, Protocol
 from sdk_reference import manifest as manifests
 from sdk_reference.container import ENCRYPTED_FLAG, ZIP_ERRORS, ZIP_METHODS, is_small_zip
 from sdk_reference.errors import BundleFileMissing, BundleHashMismatch, BundleMalformed, BundleNotFound
-from sdk_reference.manifest import FileEntry, Manifest
+from sdk_reference.manifest import Artifact, FileEntry, Manifest
 
 MANIFEST_NAME: Final = "manifest.json"
 SHIPPED_BUNDLE: Final = Path(__file__).parent / "bundles" / "flashproof-mobile"
@@ -149,6 +151,18 @@ class Bundle:
         if entry is None:
             raise missing(path, "a file that the manifest lists")
         return read_verified(self.store, path, entry)
+
+
+@contextmanager
+def unpacked(bundle: Bundle, artifact: Artifact) -> Iterator[Path]:
+    """One artifact on disk, a file or a Core ML package's folder, verified as it is written and removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="flashproof-") as folder:
+        for path in bundle.manifest.files:
+            if artifact.holds(path):
+                target = Path(folder, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(bundle.read(path))
+        yield Path(folder, artifact.file)
 
 
 def load_bundle(path: str | os.PathLike[str]) -> Bundle:

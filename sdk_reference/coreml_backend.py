@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from sdk_reference.bundle import Bundle
+from sdk_reference.bundle import Bundle, unpacked
 from sdk_reference.errors import BackendMissing
 from sdk_reference.manifest import INPUT_NAME, OUTPUT_NAMES, Artifact, expected_shapes
 from sdk_reference.runtime import FloatArray, ModelOutputs, check_input, checked_outputs, first_line, model_failed
@@ -88,18 +85,6 @@ def check_description(description: Any) -> tuple[int, ...]:
     if found != expected:
         raise model_failed(f"a package with the tensors {found}", f"{INPUT_NAME} → {OUTPUT_NAMES} as agreed")
     return shape
-
-
-@contextmanager
-def unpacked(bundle: Bundle, artifact: Artifact) -> Iterator[Path]:
-    """The package of a Core ML artifact as a folder on disk, verified as it is written and removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="flashproof-") as folder:
-        for path in bundle.manifest.files:
-            if artifact.holds(path):
-                target = Path(folder, path)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(bundle.read(path))
-        yield Path(folder, artifact.file)
 
 
 def open_coreml_artifact(bundle: Bundle, artifact: Artifact, compute_units: ComputeUnits = "ALL") -> CoreMLBackend:

@@ -7,7 +7,6 @@ ones: that is what the sha256 in the bundle's manifest is for, so open models th
 
 from __future__ import annotations
 
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 from sdk_reference.errors import BackendMissing
 from sdk_reference.manifest import INPUT_NAME, OUTPUT_NAMES, Artifact
 from sdk_reference.runtime import FloatArray, ModelOutputs, check_input, checked_outputs, first_line, model_failed
+from sdk_reference.silence import led_nowhere
 
 SIGNATURE: Final = "serving_default"
 """The signature's name that litert-torch gives."""
@@ -118,18 +118,6 @@ def _without_remarks() -> Iterator[None]:
 
     It has no switch for them. What goes wrong reaches us as an exception.
     """
-    with _stderr_lock, warnings.catch_warnings():
+    with _stderr_lock, warnings.catch_warnings(), led_nowhere(STDERR):
         warnings.simplefilter("ignore")
-        try:
-            kept = os.dup(STDERR)
-        except OSError:  # no error stream: nothing can be heard there
-            yield
-            return
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, STDERR)
-            yield
-        finally:
-            os.dup2(kept, STDERR)
-            os.close(nowhere)
-            os.close(kept)
+        yield

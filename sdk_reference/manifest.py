@@ -283,9 +283,10 @@ class Manifest(Record):
         return self
 
     def artifact(self, file: str | None = None) -> Artifact:
-        """Return the artifact with that path, the first one for None; raises BundleMalformed when there is none."""
+        """Return the artifact whose path, or name without folders, is `file`, the first one for None; raises
+        BundleMalformed when there is none."""
         for artifact in self.artifacts:
-            if file is None or artifact.file == file:
+            if file in (None, artifact.file, artifact.file.rpartition("/")[2]):
                 return artifact
         known = ", ".join(artifact.file for artifact in self.artifacts)
         raise BundleMalformed(

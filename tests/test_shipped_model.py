@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export import gates_page
 from export.formats import open_artifact
 from export.golden_reading import read_golden
 from export.parity import run_network
 from export.precision_gates import LIMITS, limit_gates
 from export.proof import as_outputs
-from export.verify import unpacked, verify
+from export.verify import verify
 from flashproof.app import run
-from sdk_reference.bundle import SHIPPED_BUNDLE, Bundle, load_bundle
+from sdk_reference.bundle import SHIPPED_BUNDLE, Bundle, load_bundle, unpacked
 from sdk_reference.landmarks import FaceMeshDetector
 from training.checkpoint import Run, load_run
 
@@ -57,12 +58,26 @@ def test_every_artifact_agrees_with_pytorch_within_its_tolerances(bundle: Bundle
     references = [run_network(weights.network, x) for x in inputs]
     for artifact in bundle.manifest.artifacts:
         assert artifact.precision != "fp32" or set(artifact.tolerances.values()) == {1e-5}
-        with unpacked(bundle, artifact) as folder:
-            backend, _ = open_artifact(artifact.format, artifact.precision, folder / artifact.file)
+        with unpacked(bundle, artifact) as path:
+            backend, _ = open_artifact(artifact.format, artifact.precision, path)
             found = [as_outputs(backend.run(x)) for x in inputs]
         real = len(inputs) if artifact.precision == "fp32" else len(read_golden(bundle))  # noise is no capture
         gates = limit_gates(LIMITS[artifact.precision], references[:real], found[:real])
         assert [gate for gate in gates if not gate.ok] == [], artifact.file
+
+
+def test_the_card_names_every_artifact_and_no_other(bundle: Bundle) -> None:
+    card = bundle.read("MODEL_CARD.md").decode()
+    assert set(re.findall(r"`(models/[^`]+)`", card)) == {artifact.file for artifact in bundle.manifest.artifacts}
+
+
+def test_the_pages_show_the_figures_of_the_shipped_bundle(bundle: Bundle) -> None:
+    conversion = (REPOSITORY / "docs" / "conversion.md").read_text(encoding="utf-8")
+    assert gates_page.BLOCK.around(gates_page.table(bundle)) in conversion
+    formats = (REPOSITORY / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert bundle.identity in formats
+    for artifact in bundle.manifest.artifacts:
+        assert f"| {artifact.file.rpartition('/')[2]} | {artifact.format} | {artifact.precision} |" in formats
 
 
 def test_the_bundle_was_made_from_these_weights(bundle: Bundle, weights: Run) -> None:

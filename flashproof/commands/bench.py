@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ROUNDS = 60  # export.bench.ROUNDS, which is not imported before the command runs
 MIN_ROUNDS = 6
 
+WIDE = 150
+"""Characters that all columns take."""
+
 
 def bench(
     bundle: Annotated[Path, typer.Argument(help="A bundle: a folder with manifest.json, or a zip of one.")],
@@ -46,19 +49,23 @@ def bench(
         write_json(json_output, result.to_dict())
     from rich.console import Console
 
-    Console().print(table(result))
+    console = Console()
+    console.print(table(result, console.width))
 
 
-def table(result: Bench) -> Table:
-    """The rows as a table for people."""
+def table(result: Bench, width: int) -> Table:
+    """The rows as a table for people, with the columns that a terminal of `width` characters holds unbroken."""
     from rich.markup import escape
     from rich.table import Table
 
-    from export.bench_page import COLUMNS, cells, notes
+    from export.bench_page import COLUMNS, NARROW, cells, notes
 
-    drawn = Table(title=escape(result.bundle), caption=escape("\n".join(notes(result))), caption_justify="left")
-    for name in COLUMNS:
+    shown = COLUMNS if width >= WIDE else NARROW
+    remarks = [*notes(result), *([] if shown == COLUMNS else ["A wider terminal, --json or --markdown shows more."])]
+    drawn = Table(title=escape(result.bundle), caption=escape("\n".join(remarks)), caption_justify="left")
+    for name in shown:
         drawn.add_column(escape(name), justify="left" if name in COLUMNS[:3] else "right", overflow="fold")
     for row in result.rows:
-        drawn.add_row(*(escape(cell) for cell in cells(row)))
+        by_name = dict(zip(COLUMNS, cells(row), strict=True))
+        drawn.add_row(*(escape(by_name[name]) for name in shown))
     return drawn

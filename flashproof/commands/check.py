@@ -96,14 +96,14 @@ def judge(
     report: Path | None,
 ) -> CheckResult:
     """Run the check and write the report, if one is wanted. Raises FlashproofError and PlanError."""
-    from flashproof.artifacts import artifact_named, opened
+    from flashproof.artifacts import opened
     from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
     from sdk_reference.capture import load_capture
     from sdk_reference.checker import Checker
     from sdk_reference.report import write_report
 
     loaded = load_bundle(bundle or SHIPPED_BUNDLE)
-    chosen = artifact_named(loaded.manifest, artifact)
+    chosen = loaded.manifest.artifact(artifact)
     detector = new_detector()
     with opened(loaded, chosen) as (backend, _):
         checker = Checker(loaded, detector, backend, artifact=chosen.file)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import types
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +15,14 @@ from tiny_coreml import SETTINGS, SHAPE, convert, tiny_network, tiny_packages
 from export import coreml_search
 from export.converted import Converted
 from export.coreml import RUNS_ON
-from export.coreml_gates import coreml_accuracy_gates, coreml_structure_gates
+from export.coreml_gates import coreml_structure_gates
 from export.coreml_opening import EVALUATED, open_coreml
 from export.coreml_search import Judge, fewest_kept, layers_of, one_coarse, program_of
 from export.mil import evaluate
 from export.mil_file import MODEL_FILE, parse_model
 from export.parity import run_network
 from export.precision_gates import LIMITS
+from export.proof import References, prove
 from sdk_reference.coreml_backend import CoreMLBackend
 from sdk_reference.errors import ModelFailed
 from training.network import ATRFAS
@@ -31,6 +34,13 @@ PRECISIONS = ("fp32", "fp16", "int8_weights")
 def inputs(count=2):
     rng = np.random.default_rng(8)
     return [rng.uniform(-1, 1, SHAPE).astype(np.float32) for _ in range(count)]
+
+
+def gates_of(converted, network, captures):
+    """What `prove` finds about a package."""
+    with tempfile.TemporaryDirectory() as folder:
+        converted.write(Path(folder))
+        return prove(converted, Path(folder), References.of(network, captures, threshold=0.5)).gates
 
 
 def missed(gates):
@@ -51,7 +61,7 @@ def test_a_package_is_a_complete_folder_of_the_agreed_form(precision, tmp_path):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_program_computes_what_pytorch_computes(precision):
-    gates = coreml_accuracy_gates(tiny_packages()[precision], tiny_network(), inputs())
+    gates = gates_of(tiny_packages()[precision], tiny_network(), inputs())
     assert missed(gates) == set()
     assert ("largest activation" in {gate.name for gate in gates}) == (precision != "fp32")
 
@@ -59,13 +69,13 @@ def test_the_program_computes_what_pytorch_computes(precision):
 def test_other_weights_miss_the_accuracy_gates():
     changed = ATRFAS(SETTINGS).eval()
     for precision in PRECISIONS:
-        assert missed(coreml_accuracy_gates(tiny_packages()[precision], changed, inputs()))
+        assert missed(gates_of(tiny_packages()[precision], changed, inputs()))
 
 
 def test_a_network_that_fuses_late_is_converted_as_well():
     network = ATRFAS(LATE).eval()
     for converted in convert(network):
-        assert missed(coreml_accuracy_gates(converted, network, inputs(1))) == set()
+        assert missed(gates_of(converted, network, inputs(1))) == set()
 
 
 def test_equal_weights_give_equal_bytes_and_other_weights_other_identifiers():

@@ -12,10 +12,11 @@ from tiny_network import TINY
 
 from export.converted import CalibrationSet
 from export.onnx_formats import IR_VERSION, convert_control, convert_fp32, convert_onnx
-from export.onnx_fp16 import MAX_ACTIVATION, activation_gate, largest_activation
-from export.onnx_int8 import QuantizableGraph, export_int8, furthest_out
+from export.onnx_fp16 import largest_activation
+from export.onnx_int8 import QuantizableGraph, export_int8
 from export.parity import NO_MATCH, ParityError, run_network, run_onnx
-from export.precision_gates import precision_gates
+from export.precision_gates import MAX_ACTIVATION, activation_gate, precision_gates
+from export.sensitivity import share_of
 from sdk_reference.runtime import OnnxBackend, open_session
 from training.network import ATRFAS
 
@@ -139,9 +140,10 @@ def test_everything_in_int8_fails_the_gates_where_the_type_decides_between_exper
     """As in a trained network; the tiny one as drawn is too indifferent, and its control is within the gates."""
     decided = deepcopy(network)
     decided.type_gate.linear[2].weight.data *= 8
-    worst, multiple = furthest_out(gates(convert_control(decided, calibration), decided, calibration.inputs))
+    control = convert_control(decided, convert_fp32(decided), calibration)
+    worst = max(gates(control, decided, calibration.inputs), key=share_of)
     assert not worst.ok
-    assert multiple > 1
+    assert share_of(worst) > 1
 
 
 def test_equal_weights_and_captures_give_equal_bytes(artifacts, network, calibration):
@@ -169,7 +171,7 @@ def test_the_largest_activation_is_no_less_than_what_hooks_see_in_the_training_n
         handle.remove()
     model = convert_fp32(network).files["models/atr-fas.fp32.onnx"]
     assert largest_activation(model, calibration.inputs) >= max(seen) * (1 - 1e-5)
-    assert activation_gate(model, calibration.inputs).ok
+    assert activation_gate(largest_activation(model, calibration.inputs)).ok
 
 
 def test_an_activation_that_fp16_cannot_hold_misses_its_gate(network, calibration):
@@ -180,7 +182,7 @@ def test_an_activation_that_fp16_cannot_hold_misses_its_gate(network, calibratio
     for value in (20 * MAX_ACTIVATION, np.nan):
         values.flat[0] = value
         weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
-        gate = activation_gate(model.SerializeToString(), calibration.inputs)
+        gate = activation_gate(largest_activation(model.SerializeToString(), calibration.inputs))
         assert not gate.ok
         assert gate.value > 1.5 * MAX_ACTIVATION
     assert gate.value == NO_MATCH

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import zipfile
 from dataclasses import replace
 
@@ -18,18 +19,18 @@ from export.converted import CalibrationSet, Converted
 from export.describe import PackSettings, manifest_of
 from export.evidence import Evidence
 from export.formats import NothingToConvert, convert
-from export.inputs import MAX_GOLDEN, golden_captures, name_of, proof_inputs, simulated_golden
+from export.inputs import MAX_GOLDEN, golden_captures, name_of, nonce_of, simulated, simulated_golden
 from export.onnx import OPSET
 from export.pack import PLANNED, pack
 from export.parity import ParityError
 from export.verify import verify
-from flash_sequencer.plan import default_plan
+from flash_sequencer.plan import challenge, default_plan
 from flashproof.commands import export as command
 from sdk_reference.bundle import load_bundle
 from sdk_reference.capture import save_capture
 from sdk_reference.errors import CaptureNotFound, N0Mismatch, NoFace, OutputNotWritable
 from sdk_reference.landmarks import FaceMeshDetector
-from sdk_reference.preprocess import PreprocessSettings
+from sdk_reference.preprocess import PreprocessSettings, preprocess
 from training.errors import RunInvalid
 
 SETTINGS = PackSettings(created="2026-01-02T03:04:05Z", formats=("onnx",), precisions=("fp32",))
@@ -58,6 +59,12 @@ def test_a_packed_bundle_opens_and_says_what_the_run_says(packed, run):
     assert set(artifact.tolerances.values()) == {1e-5}
     report = json.loads((packed.path / "reports/parity.json").read_text(encoding="utf-8"))
     assert report["captures"] == {"golden": 1, "others": 0} and set(report["artifacts"]) == {artifact.file}
+
+
+def test_the_card_names_the_files_that_are_there(packed):
+    card = (packed.path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(models/[^`]+)`", card))
+    assert named == {artifact.file for artifact in load_bundle(packed.path).manifest.artifacts}
 
 
 def test_nothing_is_left_beside_the_bundle(packed):
@@ -181,7 +188,9 @@ def test_simulated_golden_captures_go_all_the_way_with_the_real_landmark_detecto
     golden = simulated_golden(5)
     assert set(golden) == {"live", "print"} and golden["live"].plan.nonce is not None
     assert golden["print"].plan == default_plan(5)
-    inputs = proof_inputs(2, 5, run.preprocess, detector)
+    plan = challenge(nonce_of("proof"))
+    captures = [simulated(plan, species, seed=1, subject=1, size=192) for species in ("live", "replay")]
+    inputs = [preprocess(capture, detector, run.preprocess).model_input for capture in captures]
     assert [x.shape for x in inputs] == [(6, 3, 32, 32)] * 2 and not np.array_equal(*inputs)
     packed = pack(run, tmp_path / "bundle", golden, replace(NO_EVIDENCE, inputs=inputs), detector, SETTINGS)
     assert verify(tmp_path / "bundle", FaceMeshDetector()).ok

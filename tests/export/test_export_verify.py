@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import torch
 import typer
 from onnx import numpy_helper
 from stub_capture import StubDetector, stub_face
@@ -270,6 +271,26 @@ def test_a_backend_that_does_not_repeat_itself_is_noticed(packed):
     again, threads = repeat_gates(artifact, golden, Unsteady(backend), backend)
     assert not again.ok and not threads.ok and again.value == pytest.approx(1e-4, rel=0.01)
     assert all(gate.ok for gate in artifact_gates(bundle, artifact, (golden,), StubDetector()))
+
+
+class Threaded:
+    """A backend whose outputs depend on torch's threads, as the evaluator's may."""
+
+    def __init__(self, backend):
+        self.backend = backend
+
+    def run(self, model_input):
+        outputs = self.backend.run(model_input)
+        outputs.depth[0, 0] += 1e-4 * torch.get_num_threads()
+        return outputs
+
+
+def test_the_gate_of_threads_runs_the_other_backend_with_more_of_torchs(packed):
+    bundle = load_bundle(packed.path)
+    (golden,) = read_golden(bundle)
+    backend = Threaded(open_backend(bundle))
+    again, threads = repeat_gates(bundle.manifest.artifacts[0], golden, backend, backend)
+    assert again.ok and not threads.ok
 
 
 def test_a_changed_byte_is_refused_before_any_gate(bundle):

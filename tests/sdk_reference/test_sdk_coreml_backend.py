@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sdk_reference.coreml_backend import CoreMLBackend, open_coreml_artifact, unpacked
+from sdk_reference.bundle import unpacked
+from sdk_reference.coreml_backend import CoreMLBackend, open_coreml_artifact
 from sdk_reference.errors import BackendMissing, ModelFailed
 from sdk_reference.manifest import INPUT_NAME, Artifact, expected_shapes
 
