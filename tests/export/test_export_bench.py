@@ -12,9 +12,10 @@ from stub_model import MODEL_FILE, pack_stub_bundle, stub_artifact, stub_model
 
 import export.bench
 from export.bench import bench, median_of, take_turns
-from export.bench_page import BEGIN, END, PageMarksMissing, block, check_page, write_page
+from export.bench_page import BEGIN, END, block, check_page, write_page
 from export.cost import gflop_per_capture
 from export.graph_cost import cost_of_onnx
+from export.page_block import PageMarksMissing
 from flashproof.app import EXIT_USAGE
 from flashproof.app import run as run_command
 from flashproof.commands import bench as command
