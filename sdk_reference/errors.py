@@ -9,7 +9,19 @@
     │   ├── Moved                             moved
     │   ├── FlashTooWeak                      flash_too_weak
     │   ├── LightChanged                      light_changed
-    │   └── Overexposed                       overexposed
+    │   ├── Overexposed                       overexposed
+    │   ├── FaceTooLarge                      face_too_large
+    │   ├── FaceOffCentre                     face_off_centre
+    │   ├── FaceTurned                        face_turned
+    │   ├── FaceUnsteady                      face_unsteady
+    │   ├── FaceLeft                          face_left
+    │   ├── FaceChanged                       face_changed
+    │   ├── FlashNotSeen                      flash_not_seen
+    │   ├── StepMissed                        step_missed
+    │   ├── ScreenNotFull                     screen_not_full
+    │   ├── TimedOut                          timed_out
+    │   ├── Cancelled                         cancelled
+    │   └── AttemptsUsedUp                    attempts_used_up
     ├── InvalidInput                       3
     │   ├── CaptureNotFound                   capture_not_found
     │   ├── CaptureMalformed                  capture_malformed
@@ -21,6 +33,8 @@
     │   ├── FrameCountMismatch                frame_count_mismatch
     │   ├── PlanMismatch                      plan_mismatch
     │   ├── N0Mismatch                        n0_mismatch
+    │   ├── NonceRefused                      nonce_refused
+    │   ├── RecordRefused                     record_refused
     │   └── OutputNotWritable                 output_not_writable
     ├── BundleError                        4
     │   ├── BundleNotFound                    bundle_not_found
@@ -30,6 +44,8 @@
     │   └── BundleMalformed                   bundle_malformed
     └── RuntimeFailure                     5
         ├── CameraLost                        camera_lost
+        ├── CameraUnsuitable                  camera_unsuitable
+        ├── DisplayLost                       display_lost
         ├── BackendMissing                    backend_missing
         └── ModelFailed                       model_failed
 
@@ -125,6 +141,78 @@ class LightChanged(UserFailure):
     code = "light_changed"
 
 
+class FaceTooLarge(UserFailure):
+    """The face fills the frame: the person is too close."""
+
+    code = "face_too_large"
+
+
+class FaceOffCentre(UserFailure):
+    """The face is not in the middle of the frame."""
+
+    code = "face_off_centre"
+
+
+class FaceTurned(UserFailure):
+    """The face looks to a side, up or down."""
+
+    code = "face_turned"
+
+
+class FaceUnsteady(UserFailure):
+    """The face or the phone does not hold still."""
+
+    code = "face_unsteady"
+
+
+class FaceLeft(UserFailure):
+    """The face left the frame during the session."""
+
+    code = "face_left"
+
+
+class FaceChanged(UserFailure):
+    """Another face took the place of the first during the session."""
+
+    code = "face_changed"
+
+
+class FlashNotSeen(UserFailure):
+    """The frames do not follow the screen's colours at any plausible lag."""
+
+    code = "flash_not_seen"
+
+
+class StepMissed(UserFailure):
+    """The camera has no frame that saw one step of the flash, and that step only."""
+
+    code = "step_missed"
+
+
+class ScreenNotFull(UserFailure):
+    """The window did not fill its screen while it flashed."""
+
+    code = "screen_not_full"
+
+
+class TimedOut(UserFailure):
+    """A state of the session took longer than it may."""
+
+    code = "timed_out"
+
+
+class Cancelled(UserFailure):
+    """The person closed the window or pressed a key to stop."""
+
+    code = "cancelled"
+
+
+class AttemptsUsedUp(UserFailure):
+    """No attempt is left."""
+
+    code = "attempts_used_up"
+
+
 class InvalidInput(FlashproofError):
     """A file or argument that the caller gave cannot be used."""
 
@@ -198,6 +286,18 @@ class OutputNotWritable(InvalidInput):
     code = "output_not_writable"
 
 
+class NonceRefused(InvalidInput):
+    """The nonce was not issued, is used, has expired or has the wrong form."""
+
+    code = "nonce_refused"
+
+
+class RecordRefused(InvalidInput):
+    """A decision record is damaged, or its signature does not fit."""
+
+    code = "record_refused"
+
+
 class BundleError(FlashproofError):
     """The model bundle cannot be used."""
 
@@ -246,6 +346,18 @@ class CameraLost(RuntimeFailure):
     """The camera cannot be opened or stopped giving frames."""
 
     code = "camera_lost"
+
+
+class CameraUnsuitable(RuntimeFailure):
+    """The camera is too coarse or too slow for a flash."""
+
+    code = "camera_unsuitable"
+
+
+class DisplayLost(RuntimeFailure):
+    """There is no screen, the window cannot be opened, or it stopped working."""
+
+    code = "display_lost"
 
 
 class BackendMissing(RuntimeFailure):

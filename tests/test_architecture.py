@@ -21,7 +21,7 @@ TRAINING_SIDE = PHONE_SIDE | {"torch", "lightning", "torchmetrics", "safetensors
 ALLOWED_PACKAGES = {
     "flash_sequencer": {"numpy"},
     "simulator": {"numpy", "numba", "cv2"},
-    "sdk_reference": PHONE_SIDE | {"ai_edge_litert"},
+    "sdk_reference": PHONE_SIDE | {"ai_edge_litert", "cryptography", "pygame", "screen_brightness_control"},
     "training": TRAINING_SIDE | {"typer", "filelock"},
     "export": TRAINING_SIDE | {"onnx", "onnxscript", "ai_edge_litert", "ai_edge_quantizer", "litert_torch"},
     "flashproof": TRAINING_SIDE | {"typer"},
