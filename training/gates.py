@@ -4,7 +4,9 @@ The paper judges every capture. A phone that guesses in sunlight turns honest pe
 captures that the model cannot judge become `retry`. Which ones those are is measured: along each quality the share of
 wrong verdicts is fitted by a curve that may only fall as quality rises (isotonic regression), and the limit is where
 that curve comes down to `TOLERATED` times the error of the better half. No limit refuses more than `MOST_REFUSED` of
-the live captures that the others leave, and none is looser than the limits that the training itself used. Live captures
+the live captures that the others leave, all together no more than `MOST_REFUSED_TOGETHER`, and none is looser than the
+limits that the training itself used. Without the second bound a better model would refuse more people: the fewer its
+errors, the more of what is left counts as hard to judge (docs/log.md). Live captures
 weigh as much as attacks, and the species of attacks alike. All of it happens on validation captures; the test split has
 no part in it.
 """
@@ -32,6 +34,8 @@ LEAST_ERROR = 0.02
 """A better half without errors tolerates this share all the same."""
 MOST_REFUSED = 0.25
 """Of live captures, by one limit."""
+MOST_REFUSED_TOGETHER = 0.35
+"""Of live captures within the training's own limits, by all that are fitted."""
 FEWEST = 300
 """Captures below which nothing is fitted: the limits stay as they are."""
 RIGHT_PASSES = 0.995
@@ -128,10 +132,12 @@ def fit_limits(scored: Scored, base: QualityLimits) -> QualityLimits:
         return base
     threshold = metrics.eer(scored.scores[kept], scored.live[kept]).threshold
     wrong = (scored.scores >= threshold) != scored.live
-    limits = base
+    limits, species = base, np.asarray(scored.species)
+    must_stay = (1.0 - MOST_REFUSED_TOGETHER) * (scored.live & kept).sum()
     for gate in GATES:
         kept = passing(qualities, limits)
-        found = _limit(gate.goodness(qualities)[kept], wrong[kept], np.asarray(scored.species)[kept])
+        refusable = min(MOST_REFUSED, 1.0 - must_stay / (scored.live & kept).sum())
+        found = _limit(gate.goodness(qualities)[kept], wrong[kept], species[kept], max(refusable, 0.0))
         if found is not None:
             limits = replace(limits, **{gate.limit: gate.as_limit(found)})  # of captures within `limits`: no looser
     return limits
@@ -165,8 +171,8 @@ def _measured(quality: Mapping[str, float] | None) -> Mapping[str, float]:
     return quality
 
 
-def _limit(goodness: Floats, wrong: Bools, species: npt.NDArray[np.str_]) -> float | None:
-    """The goodness below which captures are wrong too often; None when they never are."""
+def _limit(goodness: Floats, wrong: Bools, species: npt.NDArray[np.str_], refusable: float) -> float | None:
+    """The goodness below which captures are wrong too often, of live ones at most a share; None when they never are."""
     order = np.argsort(goodness, kind="stable")
     ranked, weights = goodness[order], _weights(species)[order]
     fitted = isotonic_regression(wrong[order].astype(np.float64), weights=weights, increasing=False).x
@@ -176,7 +182,7 @@ def _limit(goodness: Floats, wrong: Bools, species: npt.NDArray[np.str_]) -> flo
     if not bad.any():
         return None
     first_good = int(np.argmin(bad)) if not bad.all() else len(bad) - 1
-    most = float(np.quantile(goodness[species == "live"], MOST_REFUSED))
+    most = float(np.quantile(goodness[species == "live"], refusable, method="lower"))
     return min(float(ranked[first_good]), most)
 
 

@@ -17,6 +17,7 @@ from training.data import Example
 from training.gates import (
     FEWEST,
     MOST_REFUSED,
+    MOST_REFUSED_TOGETHER,
     fit_limits,
     fit_response_rule,
     passing,
@@ -85,6 +86,23 @@ def test_no_limit_refuses_more_than_its_share_of_live_captures() -> None:
     limits = fit_limits(captures, BASE)
     refused = ~passing(qualities_of(captures), limits)
     assert refused[captures.live].mean() == pytest.approx(MOST_REFUSED, abs=0.01)
+
+
+def test_all_limits_together_refuse_no_more_than_their_share_of_live_captures() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.uniform(size=(4000, 3))
+    hard = values > 0.75  # a quarter each, 58 % together
+    right = ~hard.any(axis=1) | (rng.random(4000) < 0.5)
+    captures = scored(
+        [
+            {"flash_to_ambient": 2.0 - flash, "flash_snr": 100.0 - 90.0 * noise, "motion_px": 20.0 * motion}
+            for flash, noise, motion in values.tolist()
+        ],
+        right,
+    )
+    base = dataclasses.replace(BASE, max_motion_px=25.0)
+    refused = ~passing(qualities_of(captures), fit_limits(captures, base))
+    assert refused[captures.live].mean() == pytest.approx(MOST_REFUSED_TOGETHER, abs=0.01)
 
 
 def test_no_limit_gets_looser_than_that_of_the_training() -> None:
