@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -123,7 +123,7 @@ class FlashPlan:
     @cached_property
     def safety(self) -> SafetyReport:
         """The photosensitivity analysis, shown on a black or a white screen, whichever is worse."""
-        return analyse([(step.srgb, step.duration_ms) for step in self.steps])
+        return _analysed(tuple((step.srgb, step.duration_ms) for step in self.steps))
 
     def canonical_json(self) -> str:
         """The text that is hashed: sorted keys, no whitespace, whole numbers and ASCII only."""
@@ -165,6 +165,12 @@ class FlashPlan:
     def from_json(cls, text: str) -> FlashPlan:
         """Rebuild a plan from JSON text; PlanError when it is no JSON, too long, repeats a key or is no valid plan."""
         return cls.from_dict(parsed_json(text))
+
+
+@lru_cache(maxsize=4096)
+def _analysed(sequence: tuple[tuple[Srgb, int], ...]) -> SafetyReport:
+    # A data set of 12,660 captures holds a few thousand different plans, and reading one was mostly this.
+    return analyse(sequence)
 
 
 def default_plan(n0: int = 5, profile: str = "standard") -> FlashPlan:
