@@ -1,0 +1,181 @@
+"""The live half of ``flashproof check``: a whole session before a webcam, or before a simulated one.
+
+``--camera 0`` is a real webcam; ``--camera sim:live`` (print, replay, mask) is the same path of code: the window really
+shows the colours, and the simulated camera is lit by what was presented.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdk_reference.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flash_sequencer.presentation import Presentation
+    from sdk_reference.camera import CameraStream
+    from sdk_reference.checker import Checker
+    from sdk_reference.decision_record import DecisionRecord
+    from sdk_reference.landmarks import LandmarkDetector
+    from sdk_reference.nonce_book import NonceBook
+    from sdk_reference.session import Attempt, SessionResult
+    from sdk_reference.session_clock import SessionClock
+
+WINDOW_SIZE = (540, 960)
+CAMERA_SPEC = re.compile(r"(?P<number>\d{1,2})|sim:(?P<kind>live|print|replay|mask)")
+
+
+@dataclass(frozen=True)
+class LiveOptions:
+    """What the command line says about a live session."""
+
+    camera: str
+    """`0`, `1`, … or `sim:live`, `sim:print`, `sim:replay`, `sim:mask`."""
+    bundle: Path | None = None
+    artifact: str | None = None
+    nonce: str | None = None
+    profile: str = "standard"
+    attempts: int = 3
+    language: str | None = None
+    screen: int = 0
+    windowed: bool = False
+    rotate: int = 0
+    seed: int | None = None
+    """Of the simulated person; None: another each time."""
+    lux: float | None = None
+    """Of the simulated room."""
+    report: Path | None = None
+    record: Path | None = None
+    key: Path | None = None
+
+
+def as_object(session: SessionResult) -> dict[str, Any]:
+    """The keys of `check --json` for the attempt that decided, and `session` with all of them."""
+    from sdk_reference.session_trace import trace_of
+
+    attempts = [
+        {
+            "verdict": attempt.verdict,
+            "nonce": attempt.nonce,
+            "reasons": [reason.code for reason in attempt.result.decision.reasons],
+            **trace_of(session, attempt).summary(),
+        }
+        for attempt in session.attempts
+    ]
+    return {**session.last.result.to_dict(), "session": {"attempts": attempts}}
+
+
+def run_session(options: LiveOptions, console: Console) -> SessionResult:
+    """Hold a session and write what was asked for. Raises FlashproofError and PlanError."""
+    from flash_sequencer.presentation import Presentation
+    from flashproof.commands.check import new_detector
+    from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
+    from sdk_reference.nonce_book import NonceBook
+    from sdk_reference.rig import Rig
+    from sdk_reference.session import LiveSession, SessionSettings
+    from sdk_reference.session_clock import SteadyClock
+    from sdk_reference.window import PygameWindow
+
+    started_at = datetime.now(timezone.utc)
+    signing = signing_key(options)
+    bundle = load_bundle(options.bundle or SHIPPED_BUNDLE)
+    clock, presentation, nonces = SteadyClock(), Presentation(), NonceBook()
+    window = PygameWindow(
+        clock_ns=clock.now_ns,
+        language=options.language,
+        screen=options.screen,
+        size=WINDOW_SIZE if options.windowed else None,
+    )
+    camera = open_camera(options, clock, presentation)
+    detector = new_detector()
+    with opened_checker(bundle, options.artifact, detector) as checker:
+        session = LiveSession(
+            Rig(camera, window, clock, presentation),
+            checker,
+            detector,
+            nonces,
+            SessionSettings(profile=options.profile, attempts=options.attempts),
+            nonce=None if options.nonce is None else nonces.accept(options.nonce),
+            on_state=lambda name: console.print(f"  {name} ...", style="dim"),
+        ).run()
+    if signing is not None:
+        write_record(options, session, signing, started_at, checker.artifact)
+    if options.report is not None:
+        from sdk_reference.live_report import write_live_report
+        from sdk_reference.session_trace import trace_of
+
+        traces = [trace_of(session, attempt) for attempt in session.attempts]
+        write_live_report(options.report, traces[-1], session.last.result)
+    return session
+
+
+def open_camera(options: LiveOptions, clock: SessionClock, presentation: Presentation) -> CameraStream:
+    """The camera of `--camera`, not yet started. Raises InvalidInput."""
+    found = CAMERA_SPEC.fullmatch(options.camera)
+    if found is None:
+        raise InvalidInput(
+            found=f"the camera {options.camera!r}",
+            expected="a number such as 0, or sim:live, sim:print, sim:replay or sim:mask",
+            remedy="name one of these with --camera",
+        )
+    if found["kind"] is None:
+        from sdk_reference.webcam import Webcam
+
+        return Webcam(int(found["number"]), clock_ns=clock.now_ns, rotate=options.rotate)
+    from flashproof.simulated_webcam import SimulatedWebcam
+
+    return SimulatedWebcam(
+        clock.now_ns,
+        presentation.colour_at,
+        kind=found["kind"],
+        seed=secrets.randbelow(SEED_LIMIT) if options.seed is None else options.seed,
+        ambient_lux=options.lux,
+        threaded=True,
+    )
+
+
+def signing_key(options: LiveOptions) -> Ed25519PrivateKey | None:
+    """The key of `--key`, read before anybody is filmed. Raises InvalidInput."""
+    if (options.record is None) != (options.key is None):
+        raise InvalidInput(
+            found="--record without --key, or the other way round",
+            expected="both: a record that is not signed proves nothing",
+            remedy="make a key with `flashproof record new-key FILE`",
+        )
+    if options.key is None:
+        return None
+    from sdk_reference.signing_keys import load_private_key
+
+    return load_private_key(options.key)
+
+
+def write_record(
+    options: LiveOptions, session: SessionResult, key: Ed25519PrivateKey, started_at: datetime, artifact: str
+) -> None:
+    """Sign and write the record of the attempt that decided; one without a challenge has none."""
+    from sdk_reference.atomic_files import write_atomically
+    from sdk_reference.decision_record import record_of
+    from sdk_reference.record_signature import sign
+
+    last = session.last
+    if last.take is None or options.record is None:
+        return
+    record = record_of(
+        last.result,
+        last.take.plan,
+        artifact=artifact,
+        attempt=last.number,
+        started_at=started_at,
+        decided_at=datetime.now(timezone.utc),
+        durations_ns={span.name: span.end_ns - span.start_ns for span in last.states},
+        presented=session.rig.presentation.safety(session.rig.now_ns()),
+        lag_ns=None if last.choice is None else last.choice.lag.lag_ns,
+    )
+    write_atomically(options.record, sign(record, key).encode())
