@@ -3,7 +3,9 @@
 A frame is usable when its whole exposure saw one colour. Light of a step shown from s to e reaches the camera, on the
 camera's clock, from s + lag to e + lag; the first `settling_ns` of it are left out (pixels still turning, auto-exposure
 still moving). A frame is exposed from its timestamp t to t + exposure. A camera that stamps the end of exposure is
-served by a `lag_ns` that is larger by the exposure. Of several usable frames the one most central in its step is taken.
+served by a `lag_ns` that is larger by the exposure. Where the lag was estimated (`flash_sequencer.lag`), an exposure is
+taken to be longer by its uncertainty at both ends. Of several usable frames the one of the highest quality is taken,
+among equals the one most central in its step.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from math import isfinite
 
 from flash_sequencer.errors import MatchingError
 from flash_sequencer.player import PresentedStep
@@ -30,8 +33,10 @@ class DropReason(str, Enum):
     """It saw one step only, but began while the step was still settling."""
     TRANSITION = "transition"
     """Its exposure saw more than one colour."""
-    LESS_CENTRAL = "less_central"
-    """It is usable, but another frame lies nearer to the middle of the same step."""
+    DUPLICATE = "duplicate"
+    """Its timestamp is not later than that of every frame before it: a repeated frame, or one out of order."""
+    NOT_BEST = "not_best"
+    """It is usable, but another frame of the same step is of higher quality, or as good and more central."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +70,29 @@ def match(
     exposure_ns: int,
     lag_ns: int,
     settling_ns: int,
+    uncertainty_ns: int = 0,
+    quality: Sequence[float] | None = None,
 ) -> Matching:
     """Choose one frame for every presented step.
 
-    `presented` in time order; `frame_timestamps_ns` strictly rising starts of exposure; `lag_ns` may be negative.
-    Raises MatchingError when a step gets no frame, or the steps or times make no sense.
+    `presented` in time order; `frame_timestamps_ns` starts of exposure, of which any that does not rise is dropped;
+    `lag_ns` may be negative; `uncertainty_ns`: how far the true lag may lie from it, either way; `quality`: one finite
+    number per frame, higher = better (sharper, less motion), or None: only the place in the step counts.
+    Raises MatchingError when a step gets no frame, or the steps, times or qualities make no sense.
     """
-    _check(presented, frame_timestamps_ns, exposure_ns, settling_ns)
+    _check(presented, exposure_ns, settling_ns, uncertainty_ns)
+    quality = _checked_quality(quality, len(frame_timestamps_ns))
     windows = [
         _Window(s.rank, s.shown_at_ns + lag_ns, s.shown_at_ns + lag_ns + settling_ns, s.ended_at_ns + lag_ns)
         for s in presented
     ]
-    judged = [_judge(start_ns, start_ns + exposure_ns, windows) for start_ns in frame_timestamps_ns]
-    chosen = _most_central(judged, frame_timestamps_ns, exposure_ns)
+    spans = [(start_ns - uncertainty_ns, start_ns + exposure_ns + uncertainty_ns) for start_ns in frame_timestamps_ns]
+    repeated = _repeated(frame_timestamps_ns)
+    judged = [
+        DropReason.DUPLICATE if repeats else _judge(*span, windows)
+        for repeats, span in zip(repeated, spans, strict=True)
+    ]
+    chosen = _best(judged, spans, quality)
     missing = sorted({window.rank for window in windows} - set(chosen))
     if missing:
         counts = ", ".join(f"{judged.count(reason)} {reason.value}" for reason in DropReason if reason in judged)
@@ -86,7 +101,7 @@ def match(
             "expected an exposure wholly within each step; use longer steps, a shorter exposure, or the true lag"
         )
     dropped = tuple(
-        (index, verdict if isinstance(verdict, DropReason) else DropReason.LESS_CENTRAL)
+        (index, verdict if isinstance(verdict, DropReason) else DropReason.NOT_BEST)
         for index, verdict in enumerate(judged)
         if index not in chosen.values()
     )
@@ -105,21 +120,37 @@ def _judge(start_ns: int, end_ns: int, windows: Sequence[_Window]) -> _Window | 
     return DropReason.TRANSITION
 
 
-def _most_central(judged: Sequence[_Window | DropReason], starts_ns: Sequence[int], exposure_ns: int) -> dict[int, int]:
-    """Rank → index of the usable frame nearest to the middle of its settled step; of two as near, the later."""
-    best: dict[int, tuple[int, int]] = {}
-    for index, (window, start_ns) in enumerate(zip(judged, starts_ns, strict=True)):
+def _repeated(starts_ns: Sequence[int]) -> list[bool]:
+    """Per frame: whether a frame before it has the same timestamp or a later one."""
+    latest = [None, *accumulate(starts_ns, max)]
+    return [before is not None and start_ns <= before for start_ns, before in zip(starts_ns, latest, strict=False)]
+
+
+def _best(
+    judged: Sequence[_Window | DropReason], spans: Sequence[tuple[int, int]], quality: Sequence[float]
+) -> dict[int, int]:
+    """Rank → index of the best usable frame: by quality, then nearest to the middle of its settled step, then later."""
+    best: dict[int, tuple[float, int, int]] = {}
+    for index, (window, span) in enumerate(zip(judged, spans, strict=True)):
         if isinstance(window, _Window):
-            distance = window.distance_from_centre(start_ns, start_ns + exposure_ns)
-            if window.rank not in best or distance <= best[window.rank][0]:
-                best[window.rank] = (distance, index)
-    return {rank: index for rank, (_, index) in best.items()}
+            worth = (quality[index], -window.distance_from_centre(*span), index)
+            best[window.rank] = max(worth, best.get(window.rank, worth))
+    return {rank: index for rank, (_, _, index) in best.items()}
 
 
-def _check(presented: Sequence[PresentedStep], starts_ns: Sequence[int], exposure_ns: int, settling_ns: int) -> None:
-    if exposure_ns <= 0 or settling_ns < 0:
-        found = f"found exposure {exposure_ns} ns and settling {settling_ns} ns"
-        raise MatchingError(f"{found}; expected a positive and a non-negative time; ask the camera for its exposure")
+def _checked_quality(quality: Sequence[float] | None, frames: int) -> Sequence[float]:
+    if quality is None:
+        return [0.0] * frames
+    if len(quality) != frames or not all(map(isfinite, quality)):
+        found = f"found {len(quality)} qualities, {sum(map(isfinite, quality))} of them finite"
+        raise MatchingError(f"{found}; expected a finite number for each of {frames} frames; leave unusable frames out")
+    return quality
+
+
+def _check(presented: Sequence[PresentedStep], exposure_ns: int, settling_ns: int, uncertainty_ns: int) -> None:
+    if exposure_ns <= 0 or settling_ns < 0 or uncertainty_ns < 0:
+        found = f"found exposure {exposure_ns} ns, settling {settling_ns} ns and uncertainty {uncertainty_ns} ns"
+        raise MatchingError(f"{found}; expected a positive and two non-negative times; ask the camera for its exposure")
     if not presented or sorted(step.rank for step in presented) != list(range(len(presented))):
         found = f"found presented ranks {[step.rank for step in presented]}"
         raise MatchingError(f"{found}; expected each rank of the plan once; pass FlashPlayer.presented()")
@@ -127,5 +158,3 @@ def _check(presented: Sequence[PresentedStep], starts_ns: Sequence[int], exposur
         later.shown_at_ns < earlier.ended_at_ns for earlier, later in pairwise(presented)
     ):
         raise MatchingError("found steps that overlap or last no time; expected time order; check the reported times")
-    if any(later <= earlier for earlier, later in pairwise(starts_ns)):
-        raise MatchingError("found frame timestamps that do not rise; expected the camera's monotonic clock; use that")

@@ -57,7 +57,9 @@ class Profile:
     darkest: Srgb
     """sRGB, 0 to 255, of rank n0−1."""
     step_ms: int
-    """Duration of each step of a default or challenge plan."""
+    """Duration of each step of a default plan, and of every step of a challenge whose duration is not drawn."""
+    drawn_steps_ms: tuple[int, ...]
+    """Durations that a challenge draws from for each step but the last."""
     minimum_step_ms: int
     """Shortest step that any plan of this profile may have."""
     monotone: bool
@@ -68,9 +70,12 @@ class Profile:
 
 # 300 ms: a half-open second then holds at most four changes of the screen (at 0, 300, 600 and 900 ms), the change from
 # and to the surround included, thus at most two flashes whatever the colours and their order; the limit is three.
-STANDARD = Profile("standard", WHITE, BLACK, 300, 100, monotone=False, allows_saturated_red=True)
+STANDARD = Profile("standard", WHITE, BLACK, 300, (300,), 100, monotone=False, allows_saturated_red=True)
 # Greys instead of white and black (one 14 times as bright as the other), and time for the eye to follow.
-GENTLE = Profile("gentle", (224, 224, 224), (64, 64, 64), 600, 500, monotone=True, allows_saturated_red=False)
+# Two durations 300 ms apart cannot be mistaken for each other even at 10 frames a second.
+GENTLE = Profile(
+    "gentle", (224, 224, 224), (64, 64, 64), 600, (600, 900), 500, monotone=True, allows_saturated_red=False
+)
 PROFILES = {profile.name: profile for profile in (STANDARD, GENTLE)}
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -182,15 +181,18 @@ def default_plan(n0: int = 5, profile: str = "standard") -> FlashPlan:
     """
     chosen = profile_named(profile)
     colours = colours_by_rank(chosen, tuple(range(checked_n0(n0) - 2)))
-    return FlashPlan(_timed(list(enumerate(colours)), chosen), chosen.name)
+    steps = tuple(FlashStep(rank, srgb, chosen.step_ms) for rank, srgb in enumerate(colours))
+    return FlashPlan(steps, chosen.name)
 
 
 def challenge(nonce: bytes | str, n0: int = 5, profile: str = "standard") -> FlashPlan:
     """The plan that belongs to a nonce (16 to 64 bytes, or their hex): middle colours and time order are drawn from it.
 
-    The same nonce, `n0` and profile give the same plan everywhere (see `nonce` and `draw` for the exact definition).
-    `entropy_bits` is log2 of the number of equally likely screen sequences: 11.23 bits (1 in 2,400) for 5 standard
-    colours, 7.91 (1 in 240) for 5 gentle ones. That is little: give each attempt a fresh nonce, and limit the attempts.
+    For `gentle`, whose luminance never turns, how long each step stands is drawn, too. The same nonce, `n0` and profile
+    give the same plan everywhere (see `nonce` and `draw` for the exact definition). `entropy_bits` is log2 of the
+    number of equally likely screen sequences: 11.23 bits (1 in 2,400) for 5 standard colours, 11.91 (1 in 3,840) for 5
+    gentle ones, of which a check without times sees 7.91. That is little: give each attempt a fresh nonce, and limit the
+    attempts.
     Raises PlanError for a nonce, `n0` or profile that is not as described.
     """
     chosen, digits = profile_named(profile), normalised_nonce(nonce)
@@ -199,11 +201,7 @@ def challenge(nonce: bytes | str, n0: int = 5, profile: str = "standard") -> Fla
 
 
 def _challenge_steps(nonce: str, n0: int, profile: Profile) -> tuple[FlashStep, ...]:
-    return _timed(drawn_screens(bytes.fromhex(nonce), n0, profile), profile)
-
-
-def _timed(screens: Sequence[tuple[int, Srgb]], profile: Profile) -> tuple[FlashStep, ...]:
-    return tuple(FlashStep(rank, srgb, profile.step_ms) for rank, srgb in screens)
+    return tuple(FlashStep(*screen) for screen in drawn_screens(bytes.fromhex(nonce), n0, profile))
 
 
 def _step_from_dict(content: object) -> FlashStep:

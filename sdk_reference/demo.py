@@ -104,7 +104,7 @@ def film(casting: Casting, plan: FlashPlan) -> Capture:
 
     stage = set_stage(casting.seed, casting.subject, casting.kind, casting.instrument, ambient_lux=casting.ambient_lux)
     clock = SimulatedClock()
-    player = FlashPlayer(plan, clock.now_ns)
+    player = FlashPlayer(plan, clock.now_ns, ideal_display=True)
     rng = np.random.default_rng(casting.seed)
     camera = SimulatedCamera(stage, player.colour_at, clock, latency_ms=DISPLAY_LAG_MS, rng=rng)
     camera.open()

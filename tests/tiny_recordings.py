@@ -25,7 +25,7 @@ PERIOD_NS, EXPOSURE_NS, LAG_NS, SETTLING_NS = 50 * MS, 20 * MS, 63 * MS, 90 * MS
 def presented_steps(capture: Capture) -> tuple[PresentedStep, ...]:
     """The plan as shown from BEFORE_NS on."""
     now = BEFORE_NS
-    player = FlashPlayer(capture.plan, lambda: now)
+    player = FlashPlayer(capture.plan, lambda: now, ideal_display=True)
     player.start()
     now += capture.plan.duration_ms * MS
     return player.presented()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,10 +20,23 @@ def shown(*spans_ms: tuple[int, int, int]) -> tuple[PresentedStep, ...]:
 
 
 def matched(
-    steps: Sequence[PresentedStep], stamps_ms: Sequence[int], exposure: int = 20, lag: int = 0, settling: int = 50
+    steps: Sequence[PresentedStep],
+    stamps_ms: Sequence[int],
+    exposure: int = 20,
+    lag: int = 0,
+    settling: int = 50,
+    uncertainty: int = 0,
+    quality: Sequence[float] | None = None,
 ) -> Matching:
-    stamps = [stamp * MS for stamp in stamps_ms]
-    return match(steps, stamps, exposure_ns=exposure * MS, lag_ns=lag * MS, settling_ns=settling * MS)
+    return match(
+        steps,
+        [stamp * MS for stamp in stamps_ms],
+        exposure_ns=exposure * MS,
+        lag_ns=lag * MS,
+        settling_ns=settling * MS,
+        uncertainty_ns=uncertainty * MS,
+        quality=quality,
+    )
 
 
 # In time order rank 1, 0, 2
@@ -33,7 +47,7 @@ def test_each_rank_gets_the_frame_nearest_to_the_middle_of_its_settled_step() ->
     # Settled from 1050 to 1300: the middle is 1175, the best exposure of 20 ms begins at 1165.
     result = matched(THREE_STEPS, [1060, 1160, 1280, 1400, 1470, 1700, 1765])
     assert result.frame_index_by_rank == (4, 1, 6)
-    assert result.dropped == tuple((index, DropReason.LESS_CENTRAL) for index in (0, 2, 3, 5))
+    assert result.dropped == tuple((index, DropReason.NOT_BEST) for index in (0, 2, 3, 5))
 
 
 @pytest.mark.parametrize(
@@ -42,12 +56,12 @@ def test_each_rank_gets_the_frame_nearest_to_the_middle_of_its_settled_step() ->
         (999, DropReason.BEFORE_FIRST_STEP),
         (1000, DropReason.SETTLING),
         (1049, DropReason.SETTLING),
-        (1050, DropReason.LESS_CENTRAL),
-        (1280, DropReason.LESS_CENTRAL),  # ends exactly as the step does
+        (1050, DropReason.NOT_BEST),
+        (1280, DropReason.NOT_BEST),  # ends exactly as the step does
         (1281, DropReason.TRANSITION),
         (1299, DropReason.TRANSITION),
         (1300, DropReason.SETTLING),
-        (1880, DropReason.LESS_CENTRAL),
+        (1880, DropReason.NOT_BEST),
         (1881, DropReason.AFTER_LAST_STEP),
         (9999, DropReason.AFTER_LAST_STEP),
     ],
@@ -63,6 +77,42 @@ def test_every_other_frame_is_dropped_for_a_reason(stamp_ms: int, reason: DropRe
 def test_of_two_frames_as_central_the_later_is_taken() -> None:
     result = matched(THREE_STEPS, [1155, 1175, 1465, 1765])
     assert result.frame_index_by_rank == (2, 1, 3)
+
+
+def test_the_best_frame_is_taken_wherever_it_lies_and_of_equals_the_most_central() -> None:
+    stamps = [1060, 1160, 1280, 1400, 1470, 1700, 1765]
+    result = matched(THREE_STEPS, stamps, quality=[9, 7, 8, 5, 5, 1, 0])
+    assert result.frame_index_by_rank == (4, 0, 5)
+    assert result.dropped == tuple((index, DropReason.NOT_BEST) for index in (1, 2, 3, 6))
+
+
+def test_a_sharp_frame_of_a_transition_is_never_taken() -> None:
+    result = matched(THREE_STEPS, [1165, 1290, 1465, 1765], quality=[1, 99, 1, 1])
+    assert result.dropped == ((1, DropReason.TRANSITION),)
+
+
+@pytest.mark.parametrize(
+    ("stamp_ms", "reason"),
+    [
+        (1009, DropReason.BEFORE_FIRST_STEP),
+        (1010, DropReason.SETTLING),
+        (1059, DropReason.SETTLING),
+        (1060, DropReason.NOT_BEST),
+        (1270, DropReason.NOT_BEST),
+        (1271, DropReason.TRANSITION),
+        (1870, DropReason.NOT_BEST),
+        (1871, DropReason.AFTER_LAST_STEP),
+    ],
+)
+def test_an_uncertain_lag_of_10_ms_narrows_a_step_by_10_ms_at_each_end(stamp_ms: int, reason: DropReason) -> None:
+    stamps = sorted({1165, 1465, 1765, stamp_ms})
+    assert matched(THREE_STEPS, stamps, uncertainty=10).dropped == ((stamps.index(stamp_ms), reason),)
+
+
+def test_repeated_frames_and_frames_out_of_order_are_dropped_by_name() -> None:
+    result = matched(THREE_STEPS, [1165, 1165, 1465, 1300, 1765, 1764, 1765], quality=[1, 9, 1, 9, 1, 9, 9])
+    assert result.frame_index_by_rank == (2, 0, 4)
+    assert result.dropped == tuple((index, DropReason.DUPLICATE) for index in (1, 3, 5, 6))
 
 
 def test_an_exposure_longer_than_the_settled_step_matches_nothing() -> None:
@@ -94,25 +144,40 @@ def test_a_step_without_a_frame_is_named_with_what_happened_to_the_others() -> N
         (shown((0, 0, 300), (1, 299, 600)), [1], {}, "overlap"),
         (shown((0, 300, 600), (1, 0, 300)), [1], {}, "overlap"),
         (shown((0, 0, 0), (1, 0, 300)), [1], {}, "last no time"),
-        (THREE_STEPS, [1165, 1165, 1465], {}, "do not rise"),
-        (THREE_STEPS, [1465, 1165], {}, "do not rise"),
         (THREE_STEPS, [1165], {"exposure": 0}, "positive"),
         (THREE_STEPS, [1165], {"settling": -1}, "non-negative"),
+        (THREE_STEPS, [1165], {"uncertainty": -1}, "non-negative"),
+        (THREE_STEPS, [1165, 1465], {"quality": [1.0]}, "each of 2 frames"),
+        (THREE_STEPS, [1165, 1465], {"quality": [1.0, float("nan")]}, "1 of them finite"),
     ],
 )
 def test_senseless_times_are_refused(
-    steps: Sequence[PresentedStep], stamps_ms: list[int], changes: dict[str, int], message: str | None
+    steps: Sequence[PresentedStep], stamps_ms: list[int], changes: dict[str, Any], message: str | None
 ) -> None:
     with pytest.raises(MatchingError, match=message):
         matched(steps, stamps_ms, **changes)
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 40), st.integers(1, 30), st.integers(-200, 200), st.integers(0, 100), st.integers(25, 40))
-def test_a_chosen_frame_saw_one_settled_colour(phase: int, exposure: int, lag: int, settling: int, period: int) -> None:
+@given(
+    *(st.integers(*limits) for limits in [(0, 40), (1, 30), (-200, 200), (0, 100), (25, 40), (0, 20)]),
+    st.lists(st.floats(-9, 9), min_size=60, max_size=60),
+    st.floats(-1, 1),
+)
+def test_a_chosen_frame_saw_one_settled_colour(
+    phase: int,
+    exposure: int,
+    lag: int,
+    settling: int,
+    period: int,
+    uncertainty: int,
+    quality: list[float],
+    error: float,
+) -> None:
     """Walks through each chosen exposure millisecond by millisecond and asks what the screen showed then."""
     stamps = [700 + phase + period * index for index in range(60)]
-    result = matched(THREE_STEPS, stamps, exposure=exposure, lag=lag, settling=settling)
+    estimated = lag + round(error * uncertainty)
+    result = matched(THREE_STEPS, stamps, exposure, estimated, settling, uncertainty, quality)
     for rank, index in enumerate(result.frame_index_by_rank):
         step = next(step for step in THREE_STEPS if step.rank == rank)
         for instant_ms in range(stamps[index], stamps[index] + exposure):

@@ -26,9 +26,9 @@ class WalkedClock:
         return self.now_ns
 
 
-def started_player() -> tuple[FlashPlayer, WalkedClock]:
+def started_player(*, ideal: bool = True) -> tuple[FlashPlayer, WalkedClock]:
     clock = WalkedClock()
-    player = FlashPlayer(default_plan(3), clock)  # white, red, black, 300 ms each
+    player = FlashPlayer(default_plan(3), clock, ideal_display=ideal)  # white, red, black, 300 ms each
     player.start()
     return player, clock
 
@@ -65,7 +65,7 @@ def test_before_the_start_the_surround_shows_and_nothing_is_finished() -> None:
 @given(st.binary(min_size=16, max_size=16), st.integers(3, 8))
 def test_the_presented_steps_are_the_plan_without_gaps(nonce: bytes, n0: int) -> None:
     plan, clock = challenge(nonce, n0), WalkedClock()
-    player = FlashPlayer(plan, clock)
+    player = FlashPlayer(plan, clock, ideal_display=True)
     player.start()
     clock.now_ns += plan.duration_ms * MS
     presented = player.presented()
@@ -76,17 +76,80 @@ def test_the_presented_steps_are_the_plan_without_gaps(nonce: bytes, n0: int) ->
     assert all(player.colour_at(step.shown_at_ns) == step.srgb for step in presented)
 
 
-def test_reported_times_replace_the_due_ones() -> None:
-    player, clock = started_player()
+def test_a_step_ends_when_it_was_shown_for_its_duration() -> None:
+    player, clock = started_player(ideal=False)
     player.report_shown(0, START_NS + 12 * MS)
+    assert [player.step_at(START_NS + t * MS) for t in (0, 311, 312)] == [0, 0, 1]
     player.report_shown(1, START_NS + 317 * MS)
     player.report_shown(1, START_NS + 333 * MS)  # the next refresh of the same step: not when it appeared
-    clock.now_ns = START_NS + 900 * MS
+    assert [player.step_at(START_NS + t * MS) for t in (616, 617)] == [1, 2]
+    player.report_shown(2, START_NS + 667 * MS)
+    assert [player.finished(START_NS + t * MS) for t in (966, 967)] == [False, True]
+    clock.now_ns = START_NS + 967 * MS
     assert player.presented() == (
         PresentedStep(0, WHITE, START_NS + 12 * MS, START_NS + 317 * MS),
-        PresentedStep(1, RED, START_NS + 317 * MS, START_NS + 600 * MS),
-        PresentedStep(2, BLACK, START_NS + 600 * MS, START_NS + 900 * MS),
+        PresentedStep(1, RED, START_NS + 317 * MS, START_NS + 667 * MS),
+        PresentedStep(2, BLACK, START_NS + 667 * MS, START_NS + 967 * MS),
     )
+
+
+def test_a_step_that_was_never_shown_is_never_passed_over() -> None:
+    player, clock = started_player(ideal=False)
+    clock.now_ns += 10**12
+    assert (player.step_at(clock.now_ns), player.finished(clock.now_ns)) == (0, False)
+    player.report_shown(0, clock.now_ns)
+    clock.now_ns += 10**12
+    assert (player.step_at(clock.now_ns), player.colour_now()) == (1, RED)
+
+
+def test_a_display_that_skips_or_hurries_is_refused() -> None:
+    player, _ = started_player(ideal=False)
+    with pytest.raises(PlayerError, match="before it was due"):
+        player.report_shown(1, START_NS + 400 * MS)
+    with pytest.raises(PlayerError, match="before it was due"):
+        player.report_shown(0, START_NS - 1)
+    player.report_shown(0, START_NS + 10 * MS)
+    with pytest.raises(PlayerError, match="before it was due"):
+        player.report_shown(1, START_NS + 310 * MS - 1)
+    ideal, _ = started_player(ideal=True)
+    with pytest.raises(PlayerError, match="ideal"):
+        ideal.report_shown(0, START_NS)
+
+
+@pytest.mark.parametrize("ideal", [True, False])
+def test_after_a_stop_nothing_is_due_and_what_was_shown_is_told(ideal: bool) -> None:
+    player, clock = started_player(ideal=ideal)
+    if not ideal:
+        player.report_shown(0, START_NS)
+        player.report_shown(1, START_NS + 300 * MS)
+    clock.now_ns = START_NS + 450 * MS
+    player.stop()
+    assert player.stopped
+    assert (player.step_at(clock.now_ns), player.colour_now()) == (None, DARK_SURROUND)
+    assert player.step_at(clock.now_ns - 1) == 1
+    clock.now_ns += 10**12
+    player.stop()  # harmless
+    assert player.finished(clock.now_ns)
+    assert player.presented() == (
+        PresentedStep(0, WHITE, START_NS, START_NS + 300 * MS),
+        PresentedStep(1, RED, START_NS + 300 * MS, START_NS + 450 * MS),
+    )
+    with pytest.raises(PlayerError, match="started before"):
+        player.start()
+
+
+def test_a_stop_before_the_start_shows_nothing_and_one_after_the_end_changes_nothing() -> None:
+    clock = WalkedClock()
+    player = FlashPlayer(default_plan(3), clock)
+    player.stop()
+    assert (player.presented(), player.stopped) == ((), True)
+    with pytest.raises(PlayerError, match="started before"):
+        player.start()
+    ended, clock = started_player()
+    clock.now_ns = START_NS + 900 * MS
+    steps = ended.presented()
+    ended.stop()
+    assert (ended.presented(), ended.stopped) == (steps, False)
 
 
 def test_asking_out_of_turn_is_refused() -> None:
@@ -98,6 +161,7 @@ def test_asking_out_of_turn_is_refused() -> None:
         player.presented()
     with pytest.raises(PlayerError, match="not over"):
         FlashPlayer(default_plan(), clock).presented()
+    player, clock = started_player(ideal=False)
     for index in (-1, 3):
         with pytest.raises(PlayerError, match="expected 0 to 2"):
             player.report_shown(index, 0)

@@ -91,7 +91,7 @@ def test_another_seed_casts_others() -> None:
 
 def test_a_camera_that_misses_a_step_is_an_error() -> None:
     now = 0
-    player = FlashPlayer(challenge(bytes(16)), lambda: now)
+    player = FlashPlayer(challenge(bytes(16)), lambda: now, ideal_display=True)
     player.start()
     now = player.plan.duration_ms * 1_000_000
     with pytest.raises(CameraLost, match="missed a step"):

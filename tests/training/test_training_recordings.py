@@ -82,7 +82,7 @@ def test_a_live_recordings_depth_label_comes_from_the_landmark_mesh(tmp_path: Pa
 def test_a_filmed_person_goes_all_the_way_with_the_real_landmark_finder(tmp_path: Path) -> None:
     stage = set_stage(3, 11, "live", "face", 256, ambient_lux=30.0)
     clock = SimulatedClock(10**9)
-    player = FlashPlayer(challenge("ab" * 16), clock.now_ns)
+    player = FlashPlayer(challenge("ab" * 16), clock.now_ns, ideal_display=True)
     camera = SimulatedCamera(stage, player.colour_at, clock, latency_ms=45.0, rng=np.random.default_rng(1))
     camera.open()
     with RecordingWriter(tmp_path / "someone") as writer:
