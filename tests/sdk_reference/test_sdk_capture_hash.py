@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from stub_capture import stub_capture
@@ -33,7 +34,9 @@ def test_the_worked_example_of_the_documentation() -> None:
     text = b"flashproof-capture-hash 1\n" + b"00" * 32 + b"\x00\x00\x00\x02"
     text += b"\x00" * 7 + b"\x05" + b"\x00\x00\x00\x01\x00\x00\x00\x02" + bytes([1, 2, 3, 4, 5, 6])
     text += b"\x00" * 6 + b"\x01\x00" + b"\x00\x00\x00\x01\x00\x00\x00\x02" + bytes([7, 8, 9, 10, 11, 12])
-    assert hash_of_frames(frames, [5, 256], "00" * 32) == hashlib.sha256(text).hexdigest()
+    expected = hashlib.sha256(text).hexdigest()
+    assert hash_of_frames(frames, [5, 256], "00" * 32) == expected
+    assert expected in (Path(__file__).resolve().parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
 
 
 def test_pixel_time_and_plan_each_change_the_hash() -> None:

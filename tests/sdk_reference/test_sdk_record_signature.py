@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +43,13 @@ def test_a_signed_record_comes_back_as_it_was() -> None:
     assert verify(SIGNED, PUBLIC) == RECORD
     assert verify(BYTES, PUBLIC, NONCE.upper(), later(10), 60) == RECORD
     assert SIGNED == changed()
+
+
+def test_the_worked_example_of_the_documentation_is_genuine() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
+    (text,) = [line for line in page.splitlines() if line.startswith('{"key":"')]
+    assert verify(text, PUBLIC, NONCE).capture_hash == "cd" * 32
+    assert PUBLIC.public_bytes_raw().hex() in page
 
 
 def test_signing_is_deterministic_and_names_no_algorithm() -> None:
