@@ -21,6 +21,7 @@ from flashproof.commands.demo import demo
 from flashproof.commands.evaluate import evaluate
 from flashproof.commands.export import export
 from flashproof.commands.plan import plan
+from flashproof.commands.record import record
 from flashproof.commands.shard import shard
 from flashproof.commands.simulate import simulate
 from flashproof.commands.train import train
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 for command in (demo, plan, simulate, shard, train, evaluate, export, verify, bench, check):
     app.command()(command)
+app.add_typer(record)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

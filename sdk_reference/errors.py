@@ -35,6 +35,7 @@
     │   ├── N0Mismatch                        n0_mismatch
     │   ├── NonceRefused                      nonce_refused
     │   ├── RecordRefused                     record_refused
+    │   ├── KeyRefused                        key_refused
     │   └── OutputNotWritable                 output_not_writable
     ├── BundleError                        4
     │   ├── BundleNotFound                    bundle_not_found
@@ -296,6 +297,12 @@ class RecordRefused(InvalidInput):
     """A decision record is damaged, or its signature does not fit."""
 
     code = "record_refused"
+
+
+class KeyRefused(InvalidInput):
+    """A key is missing, of the wrong kind, encrypted, or readable by others."""
+
+    code = "key_refused"
 
 
 class BundleError(FlashproofError):

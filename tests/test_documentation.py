@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 from test_architecture import ROOMS
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from flashproof.app import app, run
 
@@ -32,10 +32,14 @@ def documented_calls(text: str) -> Iterator[tuple[str, list[str]]]:
 def known_options() -> dict[str, set[str]]:
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    return {
-        name: {option for parameter in command.params for option in parameter.opts} | {"--help"}
-        for name, command in group.commands.items()
-    }
+    return {name: {"--help", *options_of(command)} for name, command in group.commands.items()}
+
+
+def options_of(command: TyperCommand | TyperGroup) -> Iterator[str]:
+    """The options of a command; of a command with commands of its own, those of all of them."""
+    for below in command.commands.values() if isinstance(command, TyperGroup) else ():
+        yield from options_of(below)
+    yield from (option for parameter in command.params for option in parameter.opts)
 
 
 def unknown_calls(text: str) -> list[str]:

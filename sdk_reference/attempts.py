@@ -1,0 +1,173 @@
+"""Attempts are limited, and each costs a pause that grows: guessing a challenge must not be a matter of patience.
+
+Not in the paper. A plan of five standard colours is one of 2,400; a spoof that may try as often as it likes would meet
+its recording's plan some day. What an attempt costs depends on how it ended, in quarters of an attempt:
+
+    spoof                                   4   the face was judged, and it was not live
+    nothing (a crash, a kill, an error)     4   counted when the attempt begins, so that stopping it saves nothing
+    retry: face_changed                     4   somebody else came before the camera
+    retry during or after the flash         2   moved, light changed, a step missed: mostly honest, but the challenge
+                                                 was seen
+    retry before the flash                  1   no face, too far, too bright, timed out: the surroundings, and nothing
+                                                 was learnt about the challenge
+    live                                    0   and all is forgiven
+
+A retry with several reasons costs what its dearest one does; a reason that is not known costs a full attempt. The pause
+after an attempt is first · growth^(used − 1), `used` being what all attempts so far have cost, at most `longest_pause_s`:
+with the defaults 2, 4, 8, 16 s after spoofs, and 1.2 s after the first retry for want of light.
+
+The count lives in memory. An app that must not forget it when it is started again keeps it on its server, as
+docs/records.md says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from typing import Final
+
+from sdk_reference.decide import Verdict
+from sdk_reference.errors import (
+    AttemptsUsedUp,
+    Cancelled,
+    FaceCutOff,
+    FaceLeft,
+    FaceOffCentre,
+    FaceTooLarge,
+    FaceTooSmall,
+    FaceTurned,
+    FaceUnsteady,
+    FlashNotSeen,
+    FlashTooWeak,
+    LightChanged,
+    Moved,
+    NoFace,
+    Overexposed,
+    ScreenNotFull,
+    SeveralFaces,
+    StepMissed,
+    TimedOut,
+)
+
+QUARTERS: Final = 4
+"""Of an attempt: what a spoof costs."""
+DURING_THE_FLASH: Final = frozenset(
+    kind.code for kind in (Moved, LightChanged, StepMissed, FlashNotSeen, ScreenNotFull, FaceLeft)
+)
+SURROUNDINGS: Final = frozenset(
+    kind.code
+    for kind in (
+        *(NoFace, SeveralFaces, FaceCutOff, FaceTooSmall, FaceTooLarge, FaceOffCentre, FaceTurned, FaceUnsteady),
+        *(FlashTooWeak, Overexposed, TimedOut, Cancelled),
+    )
+)
+COST_OF_REASON: Final = {**dict.fromkeys(SURROUNDINGS, 1), **dict.fromkeys(DURING_THE_FLASH, 2)}
+
+LIMIT: Final = 5
+MAX_LIMIT: Final = 100
+FIRST_PAUSE_S: Final = 2.0
+GROWTH: Final = 2.0
+MAX_GROWTH: Final = 10.0
+LONGEST_PAUSE_S: Final = 60.0
+NS_PER_S: Final = 1_000_000_000
+
+
+class Attempts:
+    """Counts the attempts of one person's session and says when the next may begin."""
+
+    def __init__(
+        self,
+        clock_ns: Callable[[], int],
+        *,
+        limit: int = LIMIT,
+        first_pause_s: float = FIRST_PAUSE_S,
+        growth: float = GROWTH,
+        longest_pause_s: float = LONGEST_PAUSE_S,
+    ) -> None:
+        """`clock_ns` is monotonic; should it jump back all the same, the pause begins again. Raises ValueError."""
+        if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
+            raise ValueError(f"found limit {limit!r}; expected 1 to {MAX_LIMIT}")
+        if not 0 <= first_pause_s <= longest_pause_s < math.inf or not 1 <= growth <= MAX_GROWTH:
+            found = f"found first_pause_s {first_pause_s!r}, longest_pause_s {longest_pause_s!r}, growth {growth!r}"
+            raise ValueError(f"{found}; expected 0 ≤ first ≤ longest, finite, and growth from 1 to {MAX_GROWTH:g}")
+        self._clock_ns = clock_ns
+        self._limit = limit * QUARTERS
+        self._first_pause_s, self._growth, self._longest_pause_s = first_pause_s, growth, longest_pause_s
+        self._used = 0  # quarters, a running attempt in full
+        self._running = False
+        self._number = 0
+        self._pause_ns = 0
+        self._pause_from_ns = 0
+        self._latest_ns: int | None = None
+
+    @property
+    def number(self) -> int:
+        """How many attempts have begun; during one, its number from 1."""
+        return self._number
+
+    @property
+    def used_up(self) -> bool:
+        """Whether there will be no further attempt. No more than `limit` can ever end as a spoof."""
+        return self._used >= self._limit
+
+    def may_start(self) -> bool:
+        """Whether `begin` may be called now."""
+        return not self.used_up and not self._running and self.pause_left_s() == 0
+
+    def pause_left_s(self) -> float:
+        """Seconds until the next attempt may begin; 0 when it may, infinity when none is left."""
+        if self.used_up:
+            return math.inf
+        now_ns = self._now_ns()  # which may start the pause again
+        left_ns = self._pause_from_ns + self._pause_ns - now_ns
+        return max(left_ns, 0) / NS_PER_S
+
+    def begin(self) -> int:
+        """Begin an attempt and return its number, from 1. It counts in full until `end` says how it ended.
+
+        Raises AttemptsUsedUp when none is left, ValueError when the pause is not over or an attempt is still running.
+        """
+        if self.used_up:
+            raise AttemptsUsedUp(
+                found=f"{self._number} attempts that used up all {self._limit // QUARTERS}",
+                expected="fewer",
+                remedy="start over with whoever asked you for this check",
+            )
+        if not self.may_start():
+            state = "an attempt that still runs" if self._running else f"{self.pause_left_s():.1f} s of pause left"
+            raise ValueError(f"found {state}; expected none; ask may_start() first")
+        self._running = True
+        self._number += 1
+        self._used += QUARTERS
+        self._start_pause()
+        return self._number
+
+    def end(self, verdict: Verdict, reasons: Collection[str] = ()) -> None:
+        """Say how the attempt ended, with the codes of its reasons. Raises ValueError when none is running."""
+        if not self._running:
+            raise ValueError("found no attempt that runs; expected one; call begin() first")
+        self._running = False
+        self._used = 0 if verdict == "live" else self._used - QUARTERS + cost(verdict, reasons)
+        self._start_pause()
+
+    def _start_pause(self) -> None:
+        exponent = self._used / QUARTERS - 1
+        pause_s = min(self._first_pause_s * self._growth**exponent, self._longest_pause_s) if self._used else 0.0
+        self._pause_ns = math.ceil(pause_s * NS_PER_S)
+        self._pause_from_ns = self._now_ns()
+
+    def _now_ns(self) -> int:
+        now_ns = self._clock_ns()
+        if self._latest_ns is not None and now_ns < self._latest_ns:
+            self._pause_from_ns = now_ns  # how much of the pause has really passed is unknown: all of it again
+        self._latest_ns = now_ns
+        return now_ns
+
+
+def cost(verdict: Verdict, reasons: Collection[str] = ()) -> int:
+    """What an attempt that ended so costs, in quarters of an attempt."""
+    if verdict == "live":
+        return 0
+    if verdict != "retry" or not reasons:
+        return QUARTERS
+    return max(COST_OF_REASON.get(reason, QUARTERS) for reason in reasons)
