@@ -165,7 +165,7 @@ class Webcam:
 
 
 def opencv_source(settings: WebcamSettings) -> VideoSource:
-    """OpenCV's device of this number, asked for size and rate, and for a queue of its own that is as short as can be."""
+    """OpenCV's device of this number, asked for size, rate and a queue of its own that is short."""
     source: VideoSource = cv2.VideoCapture(settings.index)
     if source.isOpened():
         source.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)

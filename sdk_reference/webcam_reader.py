@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sdk_reference.camera import CameraFrame, CameraInfo
 from sdk_reference.errors import CameraLost, CameraUnsuitable, FlashproofError
-from sdk_reference.frame_watch import FirstLook, FrameTimes, FrameWatch
+from sdk_reference.frame_watch import FirstLook, FrameWatch
 from sdk_reference.webcam_lock import Locks, try_locks
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ class WalkingClock:
 def noise(number: int, width: int = 320, height: int = 240) -> np.ndarray:
     """(height, width, 3) uint8 BGR: picture no. `number`, like no other; blue 40, green 80, red 120 or so."""
     rng = np.random.default_rng(number)
-    return (rng.integers(0, 8, (height, width, 3)) + (40, 80, 120)).astype(np.uint8)
+    return (rng.integers(0, 8, (height, width, 3)) + np.array([40, 80, 120])).astype(np.uint8)
 
 
 class FakeVideo:
