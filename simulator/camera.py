@@ -9,7 +9,7 @@ exposure, and exposure and white balance follow the light from frame to frame. T
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,11 +93,18 @@ class SimulatedCamera:
 
     def open(self) -> None:
         """Start the stream: meter the scene under a grey screen, at rest."""
-        level = self.person.phone.metering_level
-        metered = relight(self.person.layers, self.person.lighting.screen.radiance(np.full(3, level)))
-        self._exposure = ExposureControl(self.person.phone, metered, self._rng)
+        self.meter()
         self._walk = MotionWalk(self._rng, self.person.distance_cm)
         self._next_ns = self._last_ns = self._clock.now_ns()
+
+    def meter(self, *, hold: bool = False) -> None:
+        """Set exposure and balance anew, by a grey screen, as before a flash; `hold`: nothing moves them afterwards."""
+        person = self.person
+        metered = relight(person.layers, person.lighting.screen.radiance(np.full(3, person.phone.metering_level)))
+        phone = person.phone
+        if hold:
+            phone = replace(phone, exposure_reaction=0.0, exposure_jitter=0.0, balance_reaction=0.0, balance_drift=0.0)
+        self._exposure = ExposureControl(phone, metered, self._rng)
 
     def close(self) -> None:
         """Stop the stream; reading on is an error."""
