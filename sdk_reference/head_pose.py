@@ -5,7 +5,7 @@ turns with it, as do those above and below one another: the sum of such pairs, w
 third coordinate, gives two axes of the head. FaceMesh's depth falls a little short and its vertical axis leans back in
 a face that looks straight ahead; both were fitted once on simulated heads turned by known angles (8
 people, 16 poses up to 30°). On three others (tests/sdk_reference/test_sdk_head_pose.py) the root mean square error is
-1.6° of yaw, 4.3° of pitch and 1.7° of roll, the largest 4.6°, 8.3° and 3.1°: enough to tell who looks away, no instrument.
+1.6° of yaw, 4.3° of pitch and 1.7° of roll, the largest 4.6°, 8.3° and 3.1°: enough to tell who looks away.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class PlacementLimits:
     """Of the frame's shorter side, as the next: screen light falls with the square of the distance, and the simulator's
     smallest faces, on which the model was trained, take 0.25."""
     max_width_share: float = 0.72
-    """A face is about 1.35 times as high as wide: above, forehead or chin leave a landscape frame; trained up to 0.70."""
+    """A face is about 1.35 times as high as wide: above, a landscape frame cuts it off; trained up to 0.70."""
     min_width_px: float = MIN_FACE_WIDTH_PX
     """In pixels; the larger of this and the manifest's `min_face_width_px` counts."""
     max_offset_share: float = 0.2
@@ -61,7 +61,7 @@ class PlacementLimits:
     """Alignment takes roll out; trained up to 14°, and a head held more askew is a phone held askew."""
     max_movement: float = 0.05
     """Landmarks' movement (root mean square) within the last 0.4 s, over the face's width. Quality allows 24 of some
-    150 template pixels in a whole capture, 0.16; at this speed they would be reached in 1.3 s. Simulated hands and FaceMesh's
+    150 template pixels in a whole capture, 0.16, which this speed would reach in 1.3 s. Simulated hands and FaceMesh's
     jitter together stay below 0.035."""
 
     @classmethod
