@@ -13,7 +13,7 @@ its recording's plan some day. What an attempt costs depends on how it ended, in
     live                                    0   and all is forgiven
 
 A retry with several reasons costs what its dearest one does; a reason that is not known costs a full attempt. The pause
-after an attempt is first · growth^(used − 1), `used` being what all attempts so far have cost, at most `longest_pause_s`:
+after an attempt is first · growth^(used − 1), `used` being what all attempts so far cost, at most `longest_pause_s`:
 with the defaults 2, 4, 8, 16 s after spoofs, and 1.2 s after the first retry for want of light.
 
 The count lives in memory. An app that must not forget it when it is started again keeps it on its server, as

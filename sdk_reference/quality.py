@@ -80,18 +80,28 @@ class Quality:
 def measure_quality(preprocessed: Preprocessed, capture: Capture) -> Quality:
     """Measure a preprocessed capture."""
     luminance = relative_luminance(np.moveaxis(preprocessed.linear, 1, -1)).astype(np.float32)
-    face = TEMPLATE.face_region()
-    difference = luminance[0] - luminance[-1]
-    signal = float(difference[face].mean())
-    ambient = float(luminance[-1][face].mean())
+    flash_snr, flash_to_ambient = flash_strength(luminance[0], luminance[-1])
     return Quality(
-        flash_snr=signal / _noise(difference),
-        flash_to_ambient=signal / max(ambient, AMBIENT_FLOOR),
+        flash_snr=flash_snr,
+        flash_to_ambient=flash_to_ambient,
         motion_px=_motion(preprocessed),
-        clipped_fraction=float((preprocessed.aligned_u8[0][:, face] >= CLIPPED_LEVEL).any(axis=0).mean()),
+        clipped_fraction=clipped_fraction(preprocessed.aligned_u8[0]),
         face_width_px=min(face.width for face in preprocessed.faces),
         exposure_drift=_exposure_drift(preprocessed.aligned_u8, luminance),
     )
+
+
+def flash_strength(bright: npt.NDArray[np.float32], dark: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Return `flash_snr` and `flash_to_ambient` of two aligned (256,256) frames in linear luminance, 0..1."""
+    face = TEMPLATE.face_region()
+    difference = bright - dark
+    signal = float(difference[face].mean())
+    return signal / _noise(difference), signal / max(float(dark[face].mean()), AMBIENT_FLOOR)
+
+
+def clipped_fraction(aligned_u8: npt.NDArray[np.uint8]) -> float:
+    """Part 0..1 of the face of an aligned (3,256,256) frame that has a channel at its end."""
+    return float((aligned_u8[:, TEMPLATE.face_region()] >= CLIPPED_LEVEL).any(axis=0).mean())
 
 
 def failures(quality: Quality, limits: QualityLimits) -> list[UserFailure]:
