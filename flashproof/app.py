@@ -17,6 +17,7 @@ import typer
 from flash_sequencer.errors import FlashSequenceError, PlanError
 from flashproof.commands.bench import bench
 from flashproof.commands.check import check
+from flashproof.commands.collect import collect
 from flashproof.commands.demo import demo
 from flashproof.commands.evaluate import evaluate
 from flashproof.commands.export import export
@@ -55,7 +56,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, plan, simulate, shard, train, evaluate, export, verify, bench, check):
+for command in (demo, plan, simulate, shard, train, evaluate, export, verify, bench, check, collect):
     app.command()(command)
 app.add_typer(record)
 

@@ -1,8 +1,9 @@
 """The HTML page about one or several checks: one file, pictures inside it, nothing fetched from anywhere.
 
 It shows every stage that a decision went through, for engineers who must find out why a capture was judged as it was.
-The layout is `report_template.html`; this file turns results into the plain values that the template prints. Everything
-is escaped; pictures and their scales are stated in words beside them.
+The layout is `report_template.html`, what other pages share `report_pieces.html` and `report_style.css`; this file
+turns results into the plain values that they print. Everything is escaped; pictures and their scales are stated in
+words beside them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sdk_reference.preprocess import Preprocessed
 from sdk_reference.quality import Quality, QualityLimits
 from sdk_reference.runtime import ModelOutputs
 
-TEMPLATE_FILE: Final = Path(__file__).with_name("report_template.html")
+TEMPLATE_NAME: Final = "report_template.html"
 MAX_SIDE_PX: Final = 256
 """Camera frames are shown at most this large, so that a page of photographs stays mailable."""
 
@@ -66,11 +67,18 @@ def write_report(
 
 def render(results: Sequence[CheckResult], titles: Sequence[str] = (), remarks: Sequence[str] = ()) -> str:
     """Return the page as HTML text."""
-    from jinja2 import Environment, StrictUndefined
+    return page_of(TEMPLATE_NAME, page=page_values(results, titles, remarks))
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(TEMPLATE_FILE.read_text(encoding="utf-8"))
-    return template.render(page=page_values(results, titles, remarks))
+
+def page_of(template: str, **values: object) -> str:
+    """Return a page by the template of this name, which lies beside this file; everything printed is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent, encoding="utf-8")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(values)
 
 
 def page_values(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from html_page import FETCHING, Page
 from stub_capture import StubDetector, stub_capture
 from stub_model import pack_stub_bundle
 
@@ -19,38 +19,6 @@ from sdk_reference.capture import Labels
 from sdk_reference.checker import Checker, CheckResult
 from sdk_reference.errors import NoFace, OutputNotWritable
 from sdk_reference.report import colour_mapped, hue_cell, render, signed_picture, write_report
-
-VOID_TAGS = {"meta", "img", "br"}
-FETCHING = re.compile(
-    r"""(?:src|href|url|@import)\s*[=(]?\s*["']?\s*(?!data:|#)(?:https?:|//|[\w./]+\.\w+)""", re.IGNORECASE
-)
-
-
-class Page(HTMLParser):
-    """Checks that tags are balanced and collects text, attributes and pictures."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open_tags: list[str] = []
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.images: list[dict[str, str | None]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in VOID_TAGS:
-            self.open_tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open_tags.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open_tags:
-            self.text += data
 
 
 def checked(folder: Path, detector: Any = None, offset: float = 4.0, labels: Labels | None = None) -> CheckResult:

@@ -6,14 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from fake_video import AUTO_BALANCE, AUTO_EXPOSURE, SECOND, FakeVideo, WalkingClock, noise
 
 from sdk_reference.camera import CameraFrame, CameraStream
 from sdk_reference.errors import CameraLost, CameraUnsuitable
+from sdk_reference.video import open_sink
 from sdk_reference.webcam import MIN_RATE_HZ, Webcam, WebcamSettings, hint_without_face
 
 PATIENCE_S = 10.0
@@ -287,3 +290,31 @@ def test_a_camera_that_is_not_open_says_so() -> None:
         camera.poll()
     with pytest.raises(CameraLost, match="not open"):
         camera.lock()
+
+
+def test_opencvs_own_device_is_read_as_it_is(tmp_path: Path) -> None:
+    """No camera here, but a video is opened by the same class: names, colours and the end of the stream are real."""
+    sink = open_sink(tmp_path / "video.mkv")
+    pictures = [noise(number)[..., ::-1] for number in range(30)]
+    for picture in pictures:
+        sink.add(np.ascontiguousarray(picture))
+    sink.close()
+    camera = Webcam(
+        time.monotonic_ns,
+        WebcamSettings(read_failures=2),
+        lambda: cv2.VideoCapture(str(tmp_path / "video.mkv"), cv2.CAP_FFMPEG),
+        lambda: (0,),
+    )
+    info = camera.open()
+    assert (info.width, info.height, info.name) == (320, 240, "camera 0 (FFMPEG)")
+    frames = polled(camera, 20)
+    np.testing.assert_array_equal(frames[-1].image, pictures[-1])
+    assert (np.diff([frame.timestamp_ns for frame in frames]) > 0).all()
+    assert "without a frame" in str(failure(camera))
+    camera.close()
+
+
+def test_a_machine_without_this_camera_says_so() -> None:
+    camera = Webcam(time.monotonic_ns, WebcamSettings(index=63))
+    with pytest.raises(CameraLost, match="camera 63"):
+        camera.open()
