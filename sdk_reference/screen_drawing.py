@@ -114,7 +114,7 @@ def _result(surface: pygame.Surface, screen: ResultScreen, layout: ScreenLayout,
     elif screen.verdict == "spoof":
         name, colour = "cross", RED
     else:
-        name, colour = ("stop" if screen.last else "again"), AMBER
+        name, colour = ("warning" if screen.last else "again"), AMBER
     _sign(surface, name, layout.oval, 0.8, colour)
     words, footer = layout.split_words()
     what_next = next_attempt(screen, catalogue)

@@ -56,7 +56,7 @@ def _ellipse(canvas: Mask, width: int, height: int, inset: int, thickness: int, 
 
 @lru_cache(maxsize=32)
 def sign(name: str, size: int) -> Mask:
-    """(size,size) coverage of a sign: `check`, `cross`, `again`, `stop`, `warning` or `dots`."""
+    """(size,size) coverage of a sign: `check`, `cross`, `again`, `warning` or `dots`."""
     return _drawn(size, size, lambda canvas, s: SIGNS[name](canvas, size * s))
 
 
@@ -116,23 +116,13 @@ def _again(canvas: Mask, size: int) -> None:
     cv2.fillPoly(canvas, [_points(size, *((float(x), float(y)) for x, y in corners))], 255, cv2.LINE_AA)
 
 
-def _exclamation(canvas: Mask, size: int, top: float, bottom: float) -> None:
-    _stroke(canvas, size, 0.085, 0, False, (0.5, top), (0.5, top + 0.62 * (bottom - top)))
-    cv2.circle(canvas, (size // 2, round(bottom * size)), round(0.055 * size), 0, -1, cv2.LINE_AA)
-
-
-def _stop(canvas: Mask, size: int) -> None:
-    """An exclamation mark cut out of an octagon."""
-    _octagon(canvas, size)
-    _exclamation(canvas, size, 0.26, 0.72)
-
-
 def _warning(canvas: Mask, size: int) -> None:
     """An exclamation mark cut out of a triangle with round corners."""
     corners = ((0.5, 0.14), (0.92, 0.84), (0.08, 0.84))
     cv2.fillPoly(canvas, [_points(size, *corners)], 255, cv2.LINE_AA)
     _stroke(canvas, size, 0.12, 255, True, *corners)
-    _exclamation(canvas, size, 0.36, 0.76)
+    _stroke(canvas, size, 0.085, 0, False, (0.5, 0.36), (0.5, 0.6))
+    cv2.circle(canvas, (size // 2, round(0.76 * size)), round(0.055 * size), 0, -1, cv2.LINE_AA)
 
 
 def _dots(canvas: Mask, size: int) -> None:
@@ -144,7 +134,6 @@ SIGNS: Final[Mapping[str, Callable[[Mask, int], None]]] = {
     "check": _check,
     "cross": _cross,
     "again": _again,
-    "stop": _stop,
     "warning": _warning,
     "dots": _dots,
 }
