@@ -72,6 +72,7 @@ class DisplayInfo:
     """Pixels."""
     height: int
     refresh_hz: float
+    """Pictures a second; 0 where the platform does not tell."""
     screens: int
     """How many screens there are; the flash fills one."""
     brightness: str
