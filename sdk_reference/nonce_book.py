@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS clock (only INTEGER PRIMARY KEY CHECK (only = 1), lat
 class NonceBook:
     """Issues, accepts and uses up nonces. Safe between threads and, with a `path`, between processes.
 
+    Each process opens a book of its own on that path; one inherited by a fork must not be used (SQLite forbids it).
+
     Raises OutputNotWritable when the book at `path` cannot be opened or written: no book, no challenge.
     """
 
