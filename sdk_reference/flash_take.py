@@ -6,7 +6,8 @@ The paper takes one frame per colour. A camera gives what it gives; which frame 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from flash_sequencer.plan import FlashPlan
@@ -17,8 +18,8 @@ from sdk_reference.errors import TimedOut
 from sdk_reference.rig import Rig
 from sdk_reference.session_clock import NS_PER_MS
 
-TRAILING_NS: Final = 400 * NS_PER_MS
-"""Filmed on after the last step: its light is still on the way through display and camera."""
+LEAD_NS: Final = 500 * NS_PER_MS
+"""Filmed before the first step, with the screen dark: the estimate of the lag begins from there."""
 PATIENCE: Final = 3
 """Times its planned length that a presentation may take, display frames that come late included."""
 
@@ -35,14 +36,22 @@ class FlashTake:
     ended_ns: int
     """When the last step was taken off the screen."""
 
+    def with_frames(self, frames: Sequence[CameraFrame]) -> FlashTake:
+        """The same film, gone on: the last step's light is still under way when it leaves the screen."""
+        return replace(self, frames=(*self.frames, *frames))
 
-def film(rig: Rig, plan: FlashPlan) -> FlashTake:
-    """Show a plan and film it.
+
+def film(rig: Rig, plan: FlashPlan, see: Callable[[CameraFrame], None]) -> FlashTake:
+    """Show a plan and film it until its last step is over; `see` is given every frame at once and must be quick.
 
     Raises TimedOut when the display cannot keep up, and what `Rig.tick` raises.
     """
     player = FlashPlayer(plan, rig.now_ns)
+    rig.show(GuideScreen("flashing"))
     frames: list[CameraFrame] = []
+    for frame in rig.frames_until(rig.now_ns() + LEAD_NS, flashing=True):
+        frames.append(frame)
+        see(frame)
     latest_ns = rig.now_ns() + PATIENCE * plan.duration_ms * NS_PER_MS
     shown: int | None = None
     player.start()
@@ -53,9 +62,10 @@ def film(rig: Rig, plan: FlashPlan) -> FlashTake:
             shown = index
         if rig.now_ns() > latest_ns:
             raise _too_slow(plan)
-        frames += rig.tick(flashing=True)
+        for frame in rig.tick(flashing=True):
+            frames.append(frame)
+            see(frame)
     ended_ns = rig.show(GuideScreen("matching"))
-    frames += rig.frames_until(rig.now_ns() + TRAILING_NS)
     return FlashTake(plan, player.presented(), tuple(frames), ended_ns)
 
 

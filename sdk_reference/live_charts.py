@@ -121,7 +121,7 @@ def _frames(trace: LiveTrace, axis: TimeAxis) -> list[dict[str, Any]]:
 
 def css_of(reason: str | None) -> str:
     """Class of a dropped frame's bar; reasons that are not known look like any other."""
-    known = ("transition", "settling", "less_central", "before_first_step", "after_last_step")
+    known = ("transition", "settling", "not_best", "before_first_step", "after_last_step")
     return f"drop-{reason.replace('_', '-')}" if reason in known and reason is not None else "drop-other"
 
 

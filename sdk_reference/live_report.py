@@ -27,7 +27,7 @@ WORD_OF_REASON: Final = {
     "after_last_step": "after the last step",
     "settling": "the step had not settled",
     "transition": "saw more than one colour",
-    "less_central": "usable; another frame is nearer to the step's middle",
+    "not_best": "usable; another frame of its step is sharper",
 }
 BUDGET_MS: Final = 400.0
 """From the last flash to the verdict."""

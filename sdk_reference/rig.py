@@ -46,6 +46,7 @@ class Rig:
         """Open the window, then the camera. Raises DisplayLost, CameraLost, CameraUnsuitable."""
         try:
             self.display_info = self.display.open()
+            self.presentation.record(DARK_SURROUND, self.now_ns())  # an open window is dark
             self.camera_info = self.camera.open()
             self._heard_ns = self.now_ns()
             yield
@@ -58,6 +59,12 @@ class Rig:
     def now_ns(self) -> int:
         """The session's time."""
         return self.clock.now_ns()
+
+    @property
+    def exposure_ns(self) -> int:
+        """The longest that a frame may have been exposed; for an open camera."""
+        assert self.camera_info is not None, "the camera is open"
+        return self.camera_info.exposure_ns
 
     def lock_camera(self) -> CameraInfo:
         """Hold exposure and white balance, where the camera lets us."""

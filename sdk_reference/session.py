@@ -16,27 +16,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from flash_sequencer.palette import Srgb, profile_named
 from flash_sequencer.plan import FlashPlan, challenge
+from flash_sequencer.safety import SafetyReport
 from sdk_reference.attempts import Attempts
 from sdk_reference.camera import CameraFrame
 from sdk_reference.checker import Checker, CheckResult
-from sdk_reference.display import FlashScreen, GuideScreen, ResultScreen
-from sdk_reference.errors import Cancelled, UserFailure
+from sdk_reference.decide import Verdict
+from sdk_reference.display import FlashScreen, GuideScreen, ResultScreen, Tone
+from sdk_reference.errors import Cancelled, FlashNotSeen, StepMissed, UserFailure
 from sdk_reference.flash_take import FlashTake, film
-from sdk_reference.frame_choice import FrameChoice, choose_frames
-from sdk_reference.landmarks import Face, LandmarkDetector
-from sdk_reference.lighting_check import forecast_light
+from sdk_reference.frame_choice import FaceTrack, FrameChoice, choose_frames
+from sdk_reference.landmarks import Face, LandmarkDetector, find_single_face
+from sdk_reference.lighting_check import MAX_PAIRS, LitFrame, forecast_light
+from sdk_reference.live_trace import StateSpan
 from sdk_reference.nonce_book import NonceBook
-from sdk_reference.positioning import PositionWatch, require_same_face
+from sdk_reference.position_watch import STEADY_NS, PositionWatch
+from sdk_reference.positioning import PlacementLimits
 from sdk_reference.rig import Deadline, Rig, cancelled
+from sdk_reference.same_face import same_person_place
 from sdk_reference.session_clock import NS_PER_MS, NS_PER_S
 
 METERING_GREY: Final[Srgb] = (188, 188, 188)
 """Half of white's light: exposure that is metered under it clips under no colour and drowns none in noise."""
+TRAILING_NS: Final = 400 * NS_PER_MS
+"""After the last step's end: the longest wait for its light to come through display and camera."""
+TRAILING_PIECE_NS: Final = 60 * NS_PER_MS
+"""Most devices need no longer; the frames are matched after every such piece."""
 MESSAGES: Final = {"live": "verified", "spoof": "not_verified"}
 """What a person is told; of a refusal no reason, since an attacker would learn from it."""
 LOOK_NS: Final = 80 * NS_PER_MS
@@ -70,15 +79,6 @@ class SessionSettings:
         profile_named(self.profile)
 
 
-@dataclass(frozen=True)
-class StateSpan:
-    """One state of the session, while it lasted."""
-
-    name: str
-    start_ns: int
-    end_ns: int
-
-
 @dataclass(frozen=True, eq=False)
 class Attempt:
     """One try and all that it left."""
@@ -89,11 +89,13 @@ class Attempt:
     nonce: str | None
     """The challenge that was used up; None when the attempt ended before the flash."""
     states: tuple[StateSpan, ...]
+    safety: SafetyReport
+    """Of all that was presented in this session until the attempt was over."""
     take: FlashTake | None = None
     choice: FrameChoice | None = None
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """live, spoof or retry."""
         return self.result.decision.verdict
 
@@ -157,25 +159,52 @@ class LiveSession:
             if number == 1 and self.settings.warning_s > 0:
                 self._warn()
             face = self._position()
-            self._meter_and_check_light(face)
+            self._meter_and_check_light()
             result = self._flash_and_decide(face, draft, number)
         except UserFailure as failure:
             result = self._checker.refused(failure, draft.choice.capture if draft.choice else None)
-        return Attempt(number, result, draft.nonce, tuple(self._states), draft.take, draft.choice)
+        safety = self.rig.presentation.safety(self.rig.now_ns())
+        return Attempt(number, result, draft.nonce, tuple(self._states), safety, draft.take, draft.choice)
 
     def _flash_and_decide(self, face: Face, draft: _Draft, number: int) -> CheckResult:
         plan = self._challenge(draft, number)
+        track = FaceTrack(face)
         with self._state("flashing"):
-            draft.take = film(self.rig, plan)
+            draft.take = film(self.rig, plan, track.see)
         with self._state("matching"):
-            draft.choice = choose_frames(draft.take, face, self.rig.camera_info.exposure_ns)
+            draft.choice = self._match(draft, draft.take, track)
         with self._state("deciding"):
             self.rig.show(GuideScreen("deciding"))
             result = self._checker.check(draft.choice.capture)
-            if result.preprocessed is not None:
-                for later in result.preprocessed.faces:
-                    require_same_face(face, later)
+            self._require_same_face(face, result)
         return result
+
+    def _match(self, draft: _Draft, take: FlashTake, track: FaceTrack) -> FrameChoice:
+        """Choose the frames as soon as the last step's are there. Raises FlashNotSeen and StepMissed."""
+        latest_ns = take.ended_ns + TRAILING_NS
+        while True:
+            frames = list(self.rig.frames_until(self.rig.now_ns() + TRAILING_PIECE_NS))
+            for frame in frames:
+                track.see(frame)
+            draft.take = take = take.with_frames(frames)
+            try:
+                return choose_frames(take, track, self.rig.exposure_ns)
+            except (FlashNotSeen, StepMissed):
+                if self.rig.now_ns() >= latest_ns:
+                    raise
+
+    def _require_same_face(self, face: Face, result: CheckResult) -> None:
+        """Compare the face that was positioned with those that were flashed; raises FaceChanged and its like.
+
+        One frame may be unlucky, e.g. blink: a change counts when it shows in more than half of them.
+        """
+        if result.preprocessed is None or result.capture is None:
+            return
+        shape = (*result.capture.size, 3)
+        changes = [same_person_place(face, [later], shape).problem for later in result.preprocessed.faces]
+        problems = [problem for problem in changes if problem is not None]
+        if 2 * len(problems) > len(changes):
+            raise problems[0]
 
     def _challenge(self, draft: _Draft, number: int) -> FlashPlan:
         """The plan of a fresh nonce, which is used up by this, whatever becomes of the attempt."""
@@ -191,13 +220,15 @@ class LiveSession:
     def _position(self) -> Face:
         """Guide until the face has been as it should be for a while. Raises the last problem when the time is up."""
         with self._state("positioning"):
-            watch, deadline = PositionWatch(), Deadline(self.rig, self.settings.positioning_s, "positioning")
+            limits = PlacementLimits.of(self._checker.bundle.manifest.quality_limits)
+            watch, deadline = PositionWatch(limits), Deadline(self.rig, self.settings.positioning_s, "positioning")
             problem: UserFailure | None = None
             for frame in self._looks(deadline):
                 placement = watch.see(self._detector.detect(frame.image), frame.image.shape, frame.timestamp_ns)
                 problem = placement.problem or problem
-                tone = "good" if placement.problem is None else "neutral"
-                self.rig.show(GuideScreen(placement.guidance, frame.image, tone, placement.steady_share))
+                tone: Tone = "good" if placement.problem is None else "neutral"
+                progress = min(placement.held_ns / STEADY_NS, 1.0)
+                self.rig.show(GuideScreen(placement.guidance, frame.image, tone, progress))
                 if placement.ready and placement.face is not None:
                     return placement.face
             raise problem or deadline.failure("hold your face in the oval")
@@ -211,7 +242,7 @@ class LiveSession:
                 yield frames[-1]
                 next_ns = self.rig.now_ns() + LOOK_NS
 
-    def _meter_and_check_light(self, face: Face) -> None:
+    def _meter_and_check_light(self) -> None:
         """Let exposure settle and hold it; then two steps foretell the flash. Raises FlashTooWeak or Overexposed."""
         deadline = Deadline(self.rig, self.settings.lighting_s, "the check of the light")
         while True:
@@ -219,19 +250,33 @@ class LiveSession:
                 self._shine(METERING_GREY, self.settings.metering_s)
                 self.rig.lock_camera()
             with self._state("lighting"):
-                forecast = self._forecast(face)
-                if forecast is None:
+                problem = self._foretold_problem()
+                if problem is None:
                     return
-                self.rig.show(GuideScreen(forecast.code, tone="bad"))
+                self.rig.show(GuideScreen(problem.code, tone="bad"))
                 if deadline.passed:
-                    raise forecast
+                    raise problem
                 self._stand(self.settings.hint_s)
 
-    def _forecast(self, face: Face) -> UserFailure | None:
-        profile = profile_named(self.settings.profile)
-        bright = self._shine(profile.brightest, self.settings.light_step_s)
-        dark = self._shine(profile.darkest, self.settings.light_step_s)
-        return forecast_light(bright, dark, face, self._checker.bundle.manifest.quality_limits).problem
+    def _foretold_problem(self) -> UserFailure | None:
+        profile, manifest = profile_named(self.settings.profile), self._checker.bundle.manifest
+        seconds = max(self.settings.light_step_s, profile.step_ms / 1000)
+        bright = self._lit(self._shine(profile.brightest, seconds))
+        dark = self._lit(self._shine(profile.darkest, seconds))
+        if not bright or not dark:
+            return StepMissed(
+                found="no frame of a step of the light check",
+                expected="a frame every 0.1 s at least",
+                remedy="close other programs that use the camera, or use a faster one",
+            )
+        return forecast_light(bright, dark, manifest.quality_limits, manifest.preprocess).problem
+
+    def _lit(self, frames: list[CameraFrame]) -> list[LitFrame]:
+        """The last few frames with the face in each. Raises NoFace and its like."""
+        return [
+            LitFrame(frame.image, find_single_face(self._detector.detect(frame.image), frame.image.shape))
+            for frame in frames[-MAX_PAIRS:]
+        ]
 
     def _shine(self, colour: Srgb, seconds: float) -> list[CameraFrame]:
         """Show a colour for so long; returns the frames that saw nothing else."""

@@ -1,4 +1,4 @@
-"""A screen without a window, for tests: it presents when it likes, late or never, and remembers everything it showed."""
+"""A screen without a window, for tests: it presents late or never, and remembers everything it showed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``flashproof check``: a capture or two photographs to a verdict; exit status 0 live, 1 spoof, 2 retry, ≥ 3 error.
+"""``flashproof check``: a capture, a pair or a camera to a verdict; exit status 0 live, 1 spoof, 2 retry, ≥ 3 error.
 
 With ``--json`` standard output holds exactly one JSON object, also when something went wrong:
 ``{"error": {"code", "message", ...}}``. A ``retry`` is a verdict, not an error.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from flash_sequencer.plan import PlanError, challenge, default_plan
+from flashproof.commands.check_live import ROTATIONS, LiveOptions, as_object, run_session
 from sdk_reference.errors import FlashproofError, InvalidInput, UserFailure
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ PAIR_REMARK = (
     "The frames were computed from two photographs and answer any plan: "
     "the flash response proves nothing about when they were taken."
 )
+SIMULATED_REMARK = "Person, room and camera are simulated; the window is real, and its colours lit the scene."
 
 
 def check(
@@ -55,25 +57,62 @@ def check(
             metavar="FILE", help="Which model file of the bundle to run. Default: its first.", show_default=False
         ),
     ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|sim:KIND",
+            help="A live session instead: webcam 0, 1, … or a simulated live, print, replay or mask.",
+            show_default=False,
+        ),
+    ] = None,
     nonce: Annotated[
         str | None,
         typer.Option(
             metavar="HEX",
-            help="With --pair: the challenge whose plan to use. Without it the default plan.",
+            help="The challenge to show. Without it: the default plan with --pair, a fresh one with --camera.",
             show_default=False,
         ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="With --camera: standard, or gentle on eyes.")] = "standard",
+    attempts: Annotated[int, typer.Option(min=1, max=10, help="With --camera: most tries.")] = 3,
+    language: Annotated[
+        str | None, typer.Option(help="With --camera: en or de. Default: the system's.", show_default=False)
+    ] = None,
+    screen: Annotated[int, typer.Option(min=0, help="With --camera: which screen flashes.")] = 0,
+    windowed: Annotated[
+        bool, typer.Option("--windowed", help="With --camera: a small window, to look at; it lights nobody.")
+    ] = False,
+    rotate: Annotated[int, typer.Option(help="With a webcam: turn its frames by 90, 180 or 270 degrees.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="With sim:…: the same person and room again.", show_default=False)
+    ] = None,
+    lux: Annotated[float | None, typer.Option(min=0, help="With sim:…: light of the room.", show_default=False)] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="With --camera: write the signed record here.", show_default=False)
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="With --record: private key to sign with; `flashproof record new-key`.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write a self-contained HTML report here.", show_default=False)
     ] = None,
 ) -> None:
-    """Judge a capture: live, spoof or retry (exit status 0, 1, 2; errors are 3 and above)."""
-    if (capture is None) == (pair is None):
-        raise typer.BadParameter("give either a capture or --pair BACKGROUND FLASH")
-    if nonce is not None and pair is None:
-        raise typer.BadParameter("--nonce goes with --pair: a capture carries its own plan")
+    """Judge a capture, a pair or a live session: live, spoof or retry (exit status 0, 1, 2; errors are 3 and above)."""
+    if [capture, pair, camera].count(None) != 2:
+        raise typer.BadParameter("give one of a capture, --pair BACKGROUND FLASH and --camera N")
+    if nonce is not None and capture is not None:
+        raise typer.BadParameter("--nonce goes with --pair or --camera: a capture carries its own plan")
+    if rotate not in ROTATIONS:
+        raise typer.BadParameter(f"--rotate takes one of {', '.join(map(str, ROTATIONS))}")
     try:
+        if camera is not None:
+            options = LiveOptions(
+                camera, bundle, artifact, nonce, profile, attempts, language, screen, windowed, ROTATIONS[rotate], seed, lux,
+                report, record, key,
+            )  # fmt: skip
+            check_live(options, as_json=as_json)
         result = judge(capture, pair, bundle, artifact, nonce, report)
     except (FlashproofError, PlanError) as error:
         if not as_json:
@@ -85,6 +124,18 @@ def check(
     else:
         show(result, report, [PAIR_REMARK] if pair else [])
     raise typer.Exit(result.decision.exit_status)
+
+
+def check_live(options: LiveOptions, *, as_json: bool) -> NoReturn:
+    """Hold a live session, print what came of it and leave with its exit status."""
+    from rich.console import Console
+
+    session = run_session(options, Console(highlight=False, quiet=as_json))
+    if as_json:
+        print(json.dumps(as_object(session), ensure_ascii=False, allow_nan=False))
+    else:
+        show(session.last.result, options.report, [SIMULATED_REMARK] if options.simulated else [])
+    raise typer.Exit(session.last.result.decision.exit_status)
 
 
 def judge(

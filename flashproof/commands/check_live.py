@@ -7,8 +7,7 @@ shows the colours, and the simulated camera is lit by what was presented.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 from sdk_reference.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from rich.console import Console
 
     from flash_sequencer.presentation import Presentation
     from sdk_reference.camera import CameraStream
-    from sdk_reference.checker import Checker
-    from sdk_reference.decision_record import DecisionRecord
-    from sdk_reference.landmarks import LandmarkDetector
-    from sdk_reference.nonce_book import NonceBook
     from sdk_reference.session import Attempt, SessionResult
     from sdk_reference.session_clock import SessionClock
+    from sdk_reference.webcam import Rotation
 
 WINDOW_SIZE = (540, 960)
+SEED_LIMIT = 2**31
+NS_PER_MS = 1e6
+ROTATIONS: dict[int, Rotation] = {0: 0, 90: 90, 180: 180, 270: 270}
 CAMERA_SPEC = re.compile(r"(?P<number>\d{1,2})|sim:(?P<kind>live|print|replay|mask)")
 
 
@@ -46,7 +46,7 @@ class LiveOptions:
     language: str | None = None
     screen: int = 0
     windowed: bool = False
-    rotate: int = 0
+    rotate: Rotation = 0
     seed: int | None = None
     """Of the simulated person; None: another each time."""
     lux: float | None = None
@@ -55,28 +55,43 @@ class LiveOptions:
     record: Path | None = None
     key: Path | None = None
 
+    @property
+    def simulated(self) -> bool:
+        """Whether nobody real is filmed."""
+        return self.camera.startswith("sim:")
+
 
 def as_object(session: SessionResult) -> dict[str, Any]:
     """The keys of `check --json` for the attempt that decided, and `session` with all of them."""
-    from sdk_reference.session_trace import trace_of
+    return {**session.last.result.to_dict(), "session": {"attempts": [as_attempt(each) for each in session.attempts]}}
 
-    attempts = [
-        {
-            "verdict": attempt.verdict,
-            "nonce": attempt.nonce,
-            "reasons": [reason.code for reason in attempt.result.decision.reasons],
-            **trace_of(session, attempt).summary(),
-        }
-        for attempt in session.attempts
-    ]
-    return {**session.last.result.to_dict(), "session": {"attempts": attempts}}
+
+def as_attempt(attempt: Attempt) -> dict[str, Any]:
+    """One attempt in JSON: verdict, reasons, challenge, time per state, lag, frames and safety of what was shown."""
+    from sdk_reference.session_trace import after_flash_ms
+
+    take, choice = attempt.take, attempt.choice
+    return {
+        "verdict": attempt.verdict,
+        "reasons": [reason.code for reason in attempt.result.decision.reasons],
+        "nonce": attempt.nonce,
+        "plan_hash": None if take is None else take.plan.canonical_hash(),
+        "states_ms": [[span.name, round((span.end_ns - span.start_ns) / NS_PER_MS)] for span in attempt.states],
+        "after_flash_ms": {part: round(spent, 3) for part, spent in after_flash_ms(attempt).items()},
+        "frames": 0 if take is None else len(take.frames),
+        "lag_ms": None if choice is None else round(choice.lag.lag_ns / NS_PER_MS, 1),
+        "lag_uncertainty_ms": None if choice is None else round(choice.lag.uncertainty_ns / NS_PER_MS, 1),
+        "presented_safely": attempt.safety.ok,
+    }
 
 
 def run_session(options: LiveOptions, console: Console) -> SessionResult:
     """Hold a session and write what was asked for. Raises FlashproofError and PlanError."""
     from flash_sequencer.presentation import Presentation
+    from flashproof.artifacts import opened
     from flashproof.commands.check import new_detector
     from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
+    from sdk_reference.checker import Checker
     from sdk_reference.nonce_book import NonceBook
     from sdk_reference.rig import Rig
     from sdk_reference.session import LiveSession, SessionSettings
@@ -95,7 +110,9 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
     )
     camera = open_camera(options, clock, presentation)
     detector = new_detector()
-    with opened_checker(bundle, options.artifact, detector) as checker:
+    artifact = bundle.manifest.artifact(options.artifact)
+    with opened(bundle, artifact) as (backend, _):
+        checker = Checker(bundle, detector, backend, artifact=artifact.file)
         session = LiveSession(
             Rig(camera, window, clock, presentation),
             checker,
@@ -106,13 +123,12 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
             on_state=lambda name: console.print(f"  {name} ...", style="dim"),
         ).run()
     if signing is not None:
-        write_record(options, session, signing, started_at, checker.artifact)
+        write_record(options, session, signing, started_at, artifact.file)
     if options.report is not None:
         from sdk_reference.live_report import write_live_report
         from sdk_reference.session_trace import trace_of
 
-        traces = [trace_of(session, attempt) for attempt in session.attempts]
-        write_live_report(options.report, traces[-1], session.last.result)
+        write_live_report(options.report, trace_of(session.last, session.rig), session.last.result)
     return session
 
 
@@ -126,9 +142,9 @@ def open_camera(options: LiveOptions, clock: SessionClock, presentation: Present
             remedy="name one of these with --camera",
         )
     if found["kind"] is None:
-        from sdk_reference.webcam import Webcam
+        from sdk_reference.webcam import Webcam, WebcamSettings
 
-        return Webcam(int(found["number"]), clock_ns=clock.now_ns, rotate=options.rotate)
+        return Webcam(clock.now_ns, WebcamSettings(index=int(found["number"]), rotate=options.rotate))
     from flashproof.simulated_webcam import SimulatedWebcam
 
     return SimulatedWebcam(
@@ -175,7 +191,7 @@ def write_record(
         started_at=started_at,
         decided_at=datetime.now(timezone.utc),
         durations_ns={span.name: span.end_ns - span.start_ns for span in last.states},
-        presented=session.rig.presentation.safety(session.rig.now_ns()),
+        presented=last.safety,
         lag_ns=None if last.choice is None else last.choice.lag.lag_ns,
     )
     write_atomically(options.record, sign(record, key).encode())
