@@ -24,6 +24,7 @@ from flash_sequencer.matching import Matching, match
 from sdk_reference.align import TEMPLATE, Affine, estimate_affine
 from sdk_reference.camera import CameraFrame
 from sdk_reference.capture import Capture, Labels
+from sdk_reference.continuity import Continuity, Image
 from sdk_reference.errors import FlashNotSeen, StepMissed
 from sdk_reference.flash_take import FlashTake
 from sdk_reference.landmarks import Face
@@ -55,13 +56,20 @@ class FaceTrack:
     def __init__(self, face: Face) -> None:
         """`face` as it was found before the flash."""
         self._to_thumbnail = estimate_affine(face.points) * (THUMBNAIL / TEMPLATE.size)
+        self.continuity = Continuity()
         self._means: list[Floats] = []
         self.sharpness: list[float] = []
         """Per frame; larger is sharper."""
 
-    def see(self, frame: CameraFrame) -> None:
-        """Measure the next frame."""
+    def watch(self, frame: CameraFrame) -> Image:
+        """See whether the face goes on in the next frame, which is not one of the film; returns its thumbnail."""
         thumbnail = _thumbnail(frame.image, self._to_thumbnail)
+        self.continuity.see(thumbnail, _face_region())
+        return thumbnail
+
+    def see(self, frame: CameraFrame) -> None:
+        """Measure the next frame of the film."""
+        thumbnail = self.watch(frame)
         self._means.append(np.asarray(thumbnail[_face_region()].mean(axis=0), np.float64))
         self.sharpness.append(_sharpness(thumbnail))
 
@@ -125,7 +133,7 @@ def _step_missed(error: MatchingError) -> StepMissed:
     )
 
 
-def _thumbnail(image: npt.NDArray[np.uint8], to_thumbnail: Affine) -> npt.NDArray[np.float32]:
+def _thumbnail(image: npt.NDArray[np.uint8], to_thumbnail: Affine) -> Image:
     """(64,64,3) float32, linear light; smoothed before, since interpolation skips pixels of a much finer frame."""
     pixels = 1.0 / float(np.sqrt(abs(np.linalg.det(to_thumbnail[:, :2]))))
     kernel = max(round(pixels), 1)
@@ -133,7 +141,7 @@ def _thumbnail(image: npt.NDArray[np.uint8], to_thumbnail: Affine) -> npt.NDArra
     return srgb8_to_linear(np.asarray(cv2.warpAffine(smooth, to_thumbnail, (THUMBNAIL, THUMBNAIL)), np.uint8))
 
 
-def _sharpness(thumbnail: npt.NDArray[np.float32]) -> float:
+def _sharpness(thumbnail: Image) -> float:
     """Detail over brightness: of two frames of one step the one that moved less has more."""
     luminance = np.asarray(relative_luminance(thumbnail), np.float32)
     detail = cv2.Laplacian(luminance, cv2.CV_32F)[_face_region()]

@@ -2,10 +2,10 @@
 
 The paper begins where the frames are there. Getting them from a person who does not know what will happen is this file:
 
-    starting → warning → positioning → metering → lighting → flashing → matching → deciding → result
-                              ▲             ▲         │                                          │
-                              │             └─────────┘ too bright, too dark: a hint, once more  │
-                              └───────────────────────── retry, after a pause ───────────────────┘
+    warning → positioning → metering → lighting → flashing → matching → deciding → result
+                   ▲                       │                                          │
+                   ├────────── hint ◄──────┘ too bright here, or the screen too dim   │
+                   └────────────────────────── retry, after a pause ──────────────────┘
 
 Every state has a time limit; whatever a person can mend ends an attempt as `retry` with a reason; whatever a machine
 got wrong is raised as an error. Nothing but a whole capture that passed every check is ever live. The numbers are those
@@ -64,7 +64,7 @@ class SessionSettings:
     """How long the photosensitivity warning stands before the first attempt; 0: the app has warned already."""
     positioning_s: float = 30.0
     lighting_s: float = 30.0
-    """For all tries to find enough darkness together."""
+    """For all tries to find better light, positioning included; the last one that began is finished."""
     metering_s: float = 0.5
     """A grey screen, under which exposure and white balance settle and are held."""
     light_step_s: float = 0.6
@@ -158,23 +158,22 @@ class LiveSession:
         try:
             if number == 1 and self.settings.warning_s > 0:
                 self._warn()
-            face = self._position()
-            self._meter_and_check_light()
-            result = self._flash_and_decide(face, draft, number)
+            face, track = self._prepare()
+            result = self._flash_and_decide(face, track, draft, number)
         except UserFailure as failure:
             result = self._checker.refused(failure, draft.choice.capture if draft.choice else None)
         safety = self.rig.presentation.safety(self.rig.now_ns())
         return Attempt(number, result, draft.nonce, tuple(self._states), safety, draft.take, draft.choice)
 
-    def _flash_and_decide(self, face: Face, draft: _Draft, number: int) -> CheckResult:
+    def _flash_and_decide(self, face: Face, track: FaceTrack, draft: _Draft, number: int) -> CheckResult:
         plan = self._challenge(draft, number)
-        track = FaceTrack(face)
         with self._state("flashing"):
             draft.take = film(self.rig, plan, track.see)
         with self._state("matching"):
             draft.choice = self._match(draft, draft.take, track)
         with self._state("deciding"):
             self.rig.show(GuideScreen("deciding"))
+            track.continuity.require()
             result = self._checker.check(draft.choice.capture)
             self._require_same_face(face, result)
         return result
@@ -217,6 +216,21 @@ class LiveSession:
             self.rig.show(GuideScreen("warning_flash"))
             self._stand(self.settings.warning_s)
 
+    def _prepare(self) -> tuple[Face, FaceTrack]:
+        """Position and check the light, again after each hint about it. Raises FlashTooWeak, Overexposed and others."""
+        deadline = Deadline(self.rig, self.settings.lighting_s, "the check of the light")
+        while True:
+            face = self._position()
+            track = FaceTrack(face)
+            problem = self._light_problem(track)
+            if problem is None:
+                return face, track
+            if deadline.passed:
+                raise problem
+            with self._state("hint"):
+                self.rig.show(GuideScreen(problem.code, tone="bad"))
+                self._stand(self.settings.hint_s)
+
     def _position(self) -> Face:
         """Guide until the face has been as it should be for a while. Raises the last problem when the time is up."""
         with self._state("positioning"):
@@ -242,27 +256,19 @@ class LiveSession:
                 yield frames[-1]
                 next_ns = self.rig.now_ns() + LOOK_NS
 
-    def _meter_and_check_light(self) -> None:
-        """Let exposure settle and hold it; then two steps foretell the flash. Raises FlashTooWeak or Overexposed."""
-        deadline = Deadline(self.rig, self.settings.lighting_s, "the check of the light")
-        while True:
-            with self._state("metering"):
-                self._shine(METERING_GREY, self.settings.metering_s)
-                self.rig.lock_camera()
-            with self._state("lighting"):
-                problem = self._foretold_problem()
-                if problem is None:
-                    return
-                self.rig.show(GuideScreen(problem.code, tone="bad"))
-                if deadline.passed:
-                    raise problem
-                self._stand(self.settings.hint_s)
+    def _light_problem(self, track: FaceTrack) -> UserFailure | None:
+        """Let exposure settle and hold it; then two steps foretell the flash."""
+        with self._state("metering"):
+            self._shine(METERING_GREY, self.settings.metering_s, track)
+            self.rig.lock_camera()
+        with self._state("lighting"):
+            return self._foretold_problem(track)
 
-    def _foretold_problem(self) -> UserFailure | None:
+    def _foretold_problem(self, track: FaceTrack) -> UserFailure | None:
         profile, manifest = profile_named(self.settings.profile), self._checker.bundle.manifest
         seconds = max(self.settings.light_step_s, profile.step_ms / 1000)
-        bright = self._lit(self._shine(profile.brightest, seconds))
-        dark = self._lit(self._shine(profile.darkest, seconds))
+        bright = self._lit(self._shine(profile.brightest, seconds, track))
+        dark = self._lit(self._shine(profile.darkest, seconds, track))
         if not bright or not dark:
             return StepMissed(
                 found="no frame of a step of the light check",
@@ -278,10 +284,13 @@ class LiveSession:
             for frame in frames[-MAX_PAIRS:]
         ]
 
-    def _shine(self, colour: Srgb, seconds: float) -> list[CameraFrame]:
+    def _shine(self, colour: Srgb, seconds: float, track: FaceTrack) -> list[CameraFrame]:
         """Show a colour for so long; returns the frames that saw nothing else."""
         shown_ns = self.rig.show(FlashScreen(colour))
-        frames = list(self.rig.frames_until(shown_ns + _ns(seconds), flashing=True))
+        frames = []
+        for frame in self.rig.frames_until(shown_ns + _ns(seconds), flashing=True):
+            track.watch(frame)
+            frames.append(frame)
         settled_ns = shown_ns + _ns(self.settings.light_settling_s)
         return [frame for frame in frames if frame.timestamp_ns >= settled_ns]
 
