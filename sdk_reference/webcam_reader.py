@@ -121,7 +121,9 @@ class WebcamReader:
         except FlashproofError as error:
             self._fail(error)
         except Exception as error:  # OpenCV, a driver: whatever it is, the camera is gone
-            self._fail(lost(f"a camera that failed: {error}"))
+            failure = lost(f"a camera that failed: {error}")
+            failure.__cause__ = error
+            self._fail(failure)
         finally:
             self._give_back(source, restore)
 
