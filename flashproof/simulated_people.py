@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from sdk_reference.demo import Casting
+    from simulator.framing import Framing
 
 RATES_HZ: Final = (15.0, 60.0)
 LATENCIES_MS: Final = (20.0, 250.0)
@@ -115,10 +116,9 @@ def cast_in_place(kind: str, seed: int, size: int = 256) -> Casting:
     )
 
 
-def _is_in_place(framing: object) -> bool:
-    from simulator.framing import FACE_WIDTH_CM, Framing
+def _is_in_place(framing: Framing) -> bool:
+    from simulator.framing import FACE_WIDTH_CM
 
-    assert isinstance(framing, Framing)
     turn = np.abs([framing.yaw, framing.pitch, framing.roll])
     off_centre = np.abs(framing.offset_cm) * framing.share / FACE_WIDTH_CM
     near = FACE_SHARES[0] <= framing.share <= FACE_SHARES[1]

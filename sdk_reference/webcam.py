@@ -166,7 +166,12 @@ class Webcam:
 
 def opencv_source(settings: WebcamSettings) -> VideoSource:
     """OpenCV's device of this number, asked for size, rate and a queue of its own that is short."""
-    source: VideoSource = cv2.VideoCapture(settings.index)
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)  # silent: that a camera does not open is told by our own error
+    try:
+        source: VideoSource = cv2.VideoCapture(settings.index)
+    finally:
+        cv2.setLogLevel(level)
     if source.isOpened():
         source.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
         source.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)

@@ -6,6 +6,7 @@ others wait for this thread with a timeout, and a thread that never answers agai
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -121,7 +122,9 @@ class WebcamReader:
         except FlashproofError as error:
             self._fail(error)
         except Exception as error:  # OpenCV, a driver: whatever it is, the camera is gone
-            self._fail(lost(f"a camera that failed: {error}"))
+            failure = lost(f"a camera that failed: {error}")
+            failure.__cause__ = error
+            self._fail(failure)
         finally:
             self._give_back(source, restore)
 
@@ -139,7 +142,7 @@ class WebcamReader:
                 expected="the number of a connected camera",
                 remedy="connect one, or choose another number",
             )
-        raise lost(f"camera {index}, which is there but does not open: it is in use, or you may not use it")
+        raise lost(f"camera {index}, which is there but does not open: in use, not permitted, or no camera of pictures")
 
     def _first_look(self, source: VideoSource) -> FirstLook:
         look = FirstLook(self._settings)
@@ -185,11 +188,10 @@ class WebcamReader:
             self._changed.notify_all()
 
     def _give_back(self, source: VideoSource | None, restore: Callable[[], None]) -> None:
-        try:
+        # A camera that is gone cannot be set back, and there is nobody left to tell.
+        with contextlib.suppress(Exception):
             restore()
-        except Exception:  # a camera that is gone cannot be set back; the device is still to be given back
-            pass
-        finally:
+        with contextlib.suppress(Exception):
             if source is not None:
                 source.release()
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_filmer import StubFilmer
+from stub_filmer import SimulatedFilmer, StubFilmer
 from tiny_captures import KnowingDetector
 
 from flashproof.app import EXIT_USAGE, run
 from flashproof.commands import collect as command
+from sdk_reference.collecting import collect, order_for
 from sdk_reference.errors import CameraLost
 from training.prepare import prepare_dataset
 
@@ -54,6 +55,16 @@ def test_training_takes_a_collected_folder_as_it_is(tmp_path: Path, capsys: pyte
     )
     assert {record.labels["subject"] for record in store.usable} == {"ann"}
     assert not any(record.labels["simulated"] for record in store.usable)
+
+
+@pytest.mark.slow
+def test_a_simulated_person_who_was_collected_trains_with_the_real_landmark_finder(tmp_path: Path) -> None:
+    order = order_for("sim-7", "live", simulated=True)
+    collect(tmp_path, order, SimulatedFilmer("live", 7), count=1, new_nonce=lambda: bytes(range(16)))
+    store = prepare_dataset(tmp_path)
+    assert store.refused == {} and [record.name for record in store.usable] == ["sim-7-live-001"]
+    brightness = store.aligned[0].mean(axis=(1, 2, 3))
+    assert brightness.argmax() == 0 and brightness.argmin() == store.n0 - 1
 
 
 def test_a_person_reads_the_text_and_answers(
