@@ -6,7 +6,8 @@ the upper part of one refresh may still be the old picture. All that is part of 
 captured frames; only its jitter, about one refresh, hurts. Waiting for the refresh instead would stop the camera's
 polling and tells no more: a swap returns before the light does.
 
-When an X server dies, its library ends the process: no verdict then, and the watchdog gives the brightness back.
+SDL turns SIGTERM into a wish to close, as Escape is one; Ctrl-C stays a KeyboardInterrupt. When an X server dies, its
+library ends the process: no verdict then, and the watchdog gives the brightness back.
 """
 
 from __future__ import annotations
@@ -60,13 +61,19 @@ class PygameWindow:
         self._clock_ns = clock_ns
         self._screen = screen
         self._size = size
-        self._catalogue = Catalogue.load(language)
+        self.catalogue = Catalogue.load(language)
+        """The words it shows."""
         self._allow_hidden = allow_hidden
         self._brightness = RaisedBrightness(brightness) if brightness else None
         self._surface: pygame.Surface | None = None
         self._place = (0, 0)
         self._closed = False
         self._started = False
+
+    @property
+    def raises_brightness(self) -> bool:
+        """Whether it will try to."""
+        return self._brightness is not None
 
     def open(self) -> DisplayInfo:
         """Open the window, then raise the brightness. Raises DisplayLost with what SDL said and what to do."""
@@ -90,7 +97,7 @@ class PygameWindow:
 
         surface = self._opened()
         try:
-            draw_screen(surface, screen, self._catalogue)
+            draw_screen(surface, screen, self.catalogue)
             pygame.display.flip()
         except pygame.error as error:
             lost(f"a window that cannot be drawn ({error})", cause=error)
