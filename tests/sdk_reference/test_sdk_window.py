@@ -185,12 +185,37 @@ def test_another_key_closes_nothing(display: str) -> None:
         assert shown.state() == IN_VIEW
 
 
-@pytest.mark.parametrize("kind", ["WINDOWFOCUSLOST", "WINDOWMINIMIZED", "WINDOWHIDDEN", "WINDOWMOVED"])
-def test_a_moment_out_of_view_is_told_even_when_it_has_passed(display: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    "event",
+    [
+        pygame.event.Event(pygame.WINDOWFOCUSLOST),
+        pygame.event.Event(pygame.WINDOWMINIMIZED),
+        pygame.event.Event(pygame.WINDOWHIDDEN),
+        pygame.event.Event(pygame.WINDOWMOVED, x=100, y=0),
+        pygame.event.Event(pygame.WINDOWMOVED, x=0, y=-100),
+        pygame.event.Event(pygame.WINDOWSIZECHANGED, x=400, y=600),
+    ],
+)
+def test_a_moment_out_of_view_is_told_even_when_it_has_passed(display: str, event: pygame.Event) -> None:
     with window() as shown:
-        pygame.event.post(pygame.event.Event(getattr(pygame, kind)))
+        pygame.event.post(event)
         assert not shown.state().full
         assert shown.state().full
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pygame.event.Event(pygame.WINDOWMOVED, x=0, y=0),
+        pygame.event.Event(pygame.WINDOWMOVED, x=0, y=20),
+        pygame.event.Event(pygame.WINDOWSIZECHANGED, x=800, y=580),
+        pygame.event.Event(pygame.WINDOWENTER),
+    ],
+)
+def test_a_strip_of_a_few_pixels_is_no_matter(display: str, event: pygame.Event) -> None:
+    with window() as shown:
+        pygame.event.post(event)
+        assert shown.state() == IN_VIEW
 
 
 @pytest.mark.parametrize(
@@ -198,8 +223,10 @@ def test_a_moment_out_of_view_is_told_even_when_it_has_passed(display: str, kind
     [
         ("display.get_desktop_sizes", [(1024, 768)]),
         ("display.get_desktop_sizes", []),
-        ("display.get_window_position", (5, 0)),
-        ("display.get_window_size", (800, 599)),
+        ("display.get_window_position", (100, 0)),
+        ("display.get_window_position", (-800, 0)),
+        ("display.get_window_size", (800, 560)),
+        ("display.get_window_size", (1, 1)),
         ("display.get_active", False),
         ("key.get_focused", False),
     ],
