@@ -115,14 +115,12 @@ def _result(surface: pygame.Surface, screen: ResultScreen, layout: ScreenLayout,
         name, colour = "cross", RED
     else:
         name, colour = ("warning" if screen.last else "again"), AMBER
-    _sign(surface, name, layout.oval, 0.8, colour)
-    words, footer = layout.split_words()
+    place, words, footer = layout.result_places()
+    _sign(surface, name, place, 0.8, colour)
+    _words(surface, layout, words, catalogue, screen.message)
     what_next = next_attempt(screen, catalogue)
     if what_next and what_next != catalogue.title(screen.message):
-        _words(surface, layout, words, catalogue, screen.message)
         _footer(surface, layout, footer, what_next)
-    else:
-        _words(surface, layout, layout.words, catalogue, screen.message)
 
 
 def next_attempt(screen: ResultScreen, catalogue: Catalogue) -> str:

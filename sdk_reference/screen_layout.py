@@ -23,7 +23,8 @@ TITLE_SHARE: Final = 0.105  # of the shorter side: letters of a title about 0.05
 HINT_SHARE: Final = 0.66  # of the title's
 RING_SHARE: Final = 0.022  # of the shorter side: room around the oval for the arc of progress
 LINE_LETTERS: Final = 14  # widest box for words, in sizes of the title: longer lines are hard to read
-FOOTER_SHARE: Final = 0.30  # of the words' height, on result screens
+LIFT_SHARE: Final = 0.2  # of the oval's height, on result screens
+FOOTER_LETTERS: Final = 1.3  # height of the footer in sizes of the hint
 FOOTER_GAP: Final = 0.3  # of the hint's letters, above the footer
 SMALLEST_SIDE: Final = 16
 
@@ -73,12 +74,17 @@ class ScreenLayout:
     beside: bool
     """Whether the words stand beside the oval, centred on it, and not below."""
 
-    def split_words(self) -> tuple[Box, Box]:
-        """The words' box with a footer cut off below, for result screens."""
-        box, gap = self.words, round(self.hint * FOOTER_GAP)
-        footer = round(box.height * FOOTER_SHARE)
-        above = Box(box.left, box.top, box.width, box.height - footer - gap)
-        return above, Box(box.left, above.bottom + gap, box.width, footer)
+    def result_places(self) -> tuple[Box, Box, Box]:
+        """Boxes of a result: its sign, title and hint, and a footer for what comes next.
+
+        A sign needs less room than a face; the words move up by what is left.
+        """
+        lift = 0 if self.beside else round(self.oval.height * LIFT_SHARE)
+        footer, gap = round(self.hint * FOOTER_LETTERS), round(self.hint * FOOTER_GAP)
+        oval, box = self.oval, self.words
+        sign = Box(oval.left, oval.top, oval.width, oval.height - lift)
+        words = Box(box.left, box.top - lift, box.width, max(1, box.height + lift - footer - gap))
+        return sign, words, Box(box.left, words.bottom + gap, box.width, footer)
 
 
 def layout_for(width: int, height: int) -> ScreenLayout:
