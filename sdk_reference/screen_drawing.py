@@ -46,6 +46,7 @@ SIGNS_OF_MESSAGES: Final = {"warning_flash": "warning", "starting": "dots", "mat
 """What stands in an oval without a preview."""
 
 BADGE_SHARE: Final = 0.11  # of the oval's height
+PLATE_PADDING: Final = 0.32  # around the footer, of its letters
 PROGRESS_STEPS: Final = 100
 LONG_PAUSE_S: Final = 100
 """From here on a pause is told in minutes and seconds."""
@@ -208,7 +209,7 @@ def _footer(surface: pygame.Surface, layout: ScreenLayout, box: Box, text: str) 
     """What comes next, on a plate of its own."""
     import pygame
 
-    padding = max(2, round(layout.hint * 0.22))
+    padding = max(2, round(layout.hint * PLATE_PADDING))
     inner = box.grown(-2 * padding)
     width, height = max(1, inner.width), max(1, box.height - 2 * padding)
     letters = render_text((Paragraph(text, layout.hint, TITLE),), width, height)

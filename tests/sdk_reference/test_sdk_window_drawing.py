@@ -119,6 +119,16 @@ def test_lines_of_a_text_are_about_equally_long() -> None:
     assert min(lengths) > 0.6 * max(lengths)
 
 
+@pytest.mark.parametrize("size", [7, 12, 31, 58, 120])
+@pytest.mark.parametrize("text", ["Drehen Sie sich vom Fenster weg", "illiiillliii", "ÄÖÜßäöü × 640", "WWWMMMWWW"])
+def test_letters_are_as_wide_as_was_measured(text: str, size: int) -> None:
+    found = set_text((Paragraph(text, size, TITLE),), 4000, 400)
+    assert [line.text for line in found.lines] == [text]
+    drawn = render_text((Paragraph(text, size, TITLE),), 4000, 400).get_bounding_rect()
+    assert drawn.width <= found.width <= 1.1 * drawn.width + 8
+    assert drawn.height <= found.height
+
+
 @pytest.mark.parametrize(
     "text", ["Donaudampfschifffahrtsgesellschaftskapitän", "a b c d e f g h i j k l m n o p q r s t"]
 )
