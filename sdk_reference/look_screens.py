@@ -30,7 +30,7 @@ TILE_HEIGHT: Final = 360
 
 GAP: Final = 12
 SHEET: Final = (70, 74, 82)
-MAX_ROW: Final = 2000
+MAX_ROW: Final = 2700
 """Pixels after which a shape's screens go on in a new row."""
 
 

@@ -46,6 +46,7 @@ SIGNS_OF_MESSAGES: Final = {"warning_flash": "warning", "starting": "dots", "mat
 """What stands in an oval without a preview."""
 
 BADGE_SHARE: Final = 0.11  # of the oval's height
+PLATE_PADDING: Final = 0.32  # around the footer, of its letters
 PROGRESS_STEPS: Final = 100
 LONG_PAUSE_S: Final = 100
 """From here on a pause is told in minutes and seconds."""
@@ -115,14 +116,12 @@ def _result(surface: pygame.Surface, screen: ResultScreen, layout: ScreenLayout,
         name, colour = "cross", RED
     else:
         name, colour = ("warning" if screen.last else "again"), AMBER
-    _sign(surface, name, layout.oval, 0.8, colour)
-    words, footer = layout.split_words()
+    place, words, footer = layout.result_places()
+    _sign(surface, name, place, 0.8, colour)
+    _words(surface, layout, words, catalogue, screen.message)
     what_next = next_attempt(screen, catalogue)
     if what_next and what_next != catalogue.title(screen.message):
-        _words(surface, layout, words, catalogue, screen.message)
         _footer(surface, layout, footer, what_next)
-    else:
-        _words(surface, layout, layout.words, catalogue, screen.message)
 
 
 def next_attempt(screen: ResultScreen, catalogue: Catalogue) -> str:
@@ -210,7 +209,7 @@ def _footer(surface: pygame.Surface, layout: ScreenLayout, box: Box, text: str) 
     """What comes next, on a plate of its own."""
     import pygame
 
-    padding = max(2, round(layout.hint * 0.22))
+    padding = max(2, round(layout.hint * PLATE_PADDING))
     inner = box.grown(-2 * padding)
     width, height = max(1, inner.width), max(1, box.height - 2 * padding)
     letters = render_text((Paragraph(text, layout.hint, TITLE),), width, height)

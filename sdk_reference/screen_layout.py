@@ -19,12 +19,13 @@ WORDS_SHARE: Final = 0.345
 """Part of the height that belongs to the words below the oval."""
 
 MARGIN_SHARE: Final = 0.045  # of the shorter side
-TITLE_SHARE: Final = 0.105  # of the shorter side: letters of a title about 0.05 of it high
+TITLE_SHARE: Final = 0.072  # of the shorter side
 HINT_SHARE: Final = 0.66  # of the title's
 RING_SHARE: Final = 0.022  # of the shorter side: room around the oval for the arc of progress
-LINE_LETTERS: Final = 14  # widest box for words, in sizes of the title: longer lines are hard to read
-FOOTER_SHARE: Final = 0.30  # of the words' height, on result screens
-FOOTER_GAP: Final = 0.3  # of the hint's letters, above the footer
+LINE_LETTERS: Final = 20  # widest box for words, in sizes of the title: longer lines are hard to read
+LIFT_SHARE: Final = 0.2  # of the oval's height, on result screens
+FOOTER_LETTERS: Final = 1.9  # height of the footer in sizes of the hint
+FOOTER_GAP: Final = 0.44  # of the hint's letters, above the footer
 SMALLEST_SIDE: Final = 16
 
 
@@ -73,12 +74,17 @@ class ScreenLayout:
     beside: bool
     """Whether the words stand beside the oval, centred on it, and not below."""
 
-    def split_words(self) -> tuple[Box, Box]:
-        """The words' box with a footer cut off below, for result screens."""
-        box, gap = self.words, round(self.hint * FOOTER_GAP)
-        footer = round(box.height * FOOTER_SHARE)
-        above = Box(box.left, box.top, box.width, box.height - footer - gap)
-        return above, Box(box.left, above.bottom + gap, box.width, footer)
+    def result_places(self) -> tuple[Box, Box, Box]:
+        """Boxes of a result: its sign, title and hint, and a footer for what comes next.
+
+        A sign needs less room than a face; the words move up by what is left.
+        """
+        lift = 0 if self.beside else round(self.oval.height * LIFT_SHARE)
+        footer, gap = round(self.hint * FOOTER_LETTERS), round(self.hint * FOOTER_GAP)
+        oval, box = self.oval, self.words
+        sign = Box(oval.left, oval.top, oval.width, oval.height - lift)
+        words = Box(box.left, box.top - lift, box.width, max(1, box.height + lift - footer - gap))
+        return sign, words, Box(box.left, words.bottom + gap, box.width, footer)
 
 
 def layout_for(width: int, height: int) -> ScreenLayout:
@@ -86,10 +92,10 @@ def layout_for(width: int, height: int) -> ScreenLayout:
     width, height = max(width, SMALLEST_SIDE), max(height, SMALLEST_SIDE)
     unit = min(width, height)
     margin, ring = max(2, round(unit * MARGIN_SHARE)), max(2, round(unit * RING_SHARE))
-    title = max(12, round(unit * TITLE_SHARE))
+    title = max(9, round(unit * TITLE_SHARE))
     beside = width >= WIDE * height
     oval, words = (_beside if beside else _below)(width, height, margin, ring, title)
-    return ScreenLayout(oval, words, ring, max(1, round(unit / 400)), title, max(10, round(title * HINT_SHARE)), beside)
+    return ScreenLayout(oval, words, ring, max(1, round(unit / 400)), title, max(8, round(title * HINT_SHARE)), beside)
 
 
 def _below(width: int, height: int, margin: int, ring: int, title: int) -> tuple[Box, Box]:

@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import pygame
+    import pygame.freetype
 
 Colour = tuple[int, int, int]
 
-SMALLEST: Final = 9
+SMALLEST: Final = 7
 """Size below which letters are not legible; what does not fit then is cut off."""
 
 SHRINK: Final = 0.94
+MEASURED_AT: Final = 256
+LAST_LETTER: Final = 0x24F  # of Latin scripts; what comes after counts as a whole em
+SLACK: Final = 2  # pixels that hinting may add to a line
 FINER: Final = 3
 """Letters are drawn at this multiple and reduced: at their own size, rounding to pixels tears words apart."""
 
-PARAGRAPH_GAP: Final = 0.35  # of a line
+PARAGRAPH_GAP: Final = 0.3  # of a line
 ELLIPSIS: Final = "…"
 
 
@@ -146,24 +150,54 @@ def _shortened(text: str, font: _Letters, width: int) -> str:
     return text
 
 
+@dataclass(frozen=True)
 class _Letters:
-    """The font that comes with pygame at one size. Not kept, since another's `pygame.quit` would break a kept one."""
+    """The font that comes with pygame at one size, measured without drawing: letters only stand side by side.
 
-    def __init__(self, size: int) -> None:
-        import pygame
+    By `pygame.freetype`, without the font's kerning: that is broken ("st ill"), and `pygame.font` always applies it.
+    """
 
-        if not pygame.font.get_init():
-            pygame.font.init()
-        self._font = pygame.font.Font(None, size * FINER)
-        self.line_height = ceil(self._font.get_linesize() / FINER)
+    size: int
+
+    @property
+    def line_height(self) -> int:
+        return ceil(self.size * _line_height())
 
     def width(self, text: str) -> int:
-        """Pixels that one line of `text` is wide."""
-        return ceil(self._font.size(text)[0] / FINER)
+        """Pixels that one line of `text` is wide, at most."""
+        advances = _advances()
+        return ceil(self.size * sum(advances.get(letter, 1.0) for letter in text)) + SLACK
 
     def draw(self, text: str, colour: Colour) -> pygame.Surface:
         """One line on a transparent surface."""
         import pygame
 
-        fine = self._font.render(text, True, colour)
-        return pygame.transform.smoothscale(fine, (self.width(text), ceil(fine.get_height() / FINER)))
+        font = _font(self.size * FINER)
+        font.pad = True  # all lines as high as the font, whatever letters they have
+        fine, _ = font.render(text, colour)
+        return pygame.transform.smoothscale(fine, (fine.get_width() // FINER, fine.get_height() // FINER))
+
+
+@lru_cache(maxsize=1)
+def _advances() -> dict[str, float]:
+    """How far each letter moves the next one on, of the font's size."""
+    letters = "".join(map(chr, range(ord(" "), LAST_LETTER + 1))) + ELLIPSIS
+    metrics = _font(MEASURED_AT).get_metrics(letters)
+    return {
+        letter: metric[4] / MEASURED_AT for letter, metric in zip(letters, metrics, strict=True) if metric is not None
+    }
+
+
+@lru_cache(maxsize=1)
+def _line_height() -> float:
+    """Height of a line, of the font's size."""
+    return _font(MEASURED_AT).get_sized_height(MEASURED_AT) / MEASURED_AT
+
+
+def _font(size: int) -> pygame.freetype.Font:
+    """Not kept, since another's `pygame.quit` would break a kept one."""
+    import pygame.freetype
+
+    if not pygame.freetype.get_init():
+        pygame.freetype.init()
+    return pygame.freetype.Font(None, size)

@@ -6,7 +6,8 @@ the upper part of one refresh may still be the old picture. All that is part of 
 captured frames; only its jitter, about one refresh, hurts. Waiting for the refresh instead would stop the camera's
 polling and tells no more: a swap returns before the light does.
 
-When an X server dies, its library ends the process: no verdict then, and the watchdog gives the brightness back.
+SDL turns SIGTERM into a wish to close, as Escape is one; Ctrl-C stays a KeyboardInterrupt. When an X server dies, its
+library ends the process: no verdict then, and the watchdog gives the brightness back.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ HIDDEN_DRIVERS: Final = ("dummy", "offscreen")
 TITLE: Final = "Flashproof"
 FOCUS_WAIT_MS: Final = 2000
 """How long the system may take to give a new window the focus."""
+
+FULL_SHARE: Final = 0.95
+"""Part of its screen that the window must cover: a panel's notch, which some systems keep free, lights nobody."""
 
 UNASKED: Final = "left as it is"
 """What is said of the brightness when nobody asked for more."""
@@ -60,13 +64,19 @@ class PygameWindow:
         self._clock_ns = clock_ns
         self._screen = screen
         self._size = size
-        self._catalogue = Catalogue.load(language)
+        self.catalogue = Catalogue.load(language)
+        """The words it shows."""
         self._allow_hidden = allow_hidden
         self._brightness = RaisedBrightness(brightness) if brightness else None
         self._surface: pygame.Surface | None = None
-        self._place = (0, 0)
+        self._origin = (0, 0)
         self._closed = False
         self._started = False
+
+    @property
+    def raises_brightness(self) -> bool:
+        """Whether it will try to."""
+        return self._brightness is not None
 
     def open(self) -> DisplayInfo:
         """Open the window, then raise the brightness. Raises DisplayLost with what SDL said and what to do."""
@@ -90,7 +100,7 @@ class PygameWindow:
 
         surface = self._opened()
         try:
-            draw_screen(surface, screen, self._catalogue)
+            draw_screen(surface, screen, self.catalogue)
             pygame.display.flip()
         except pygame.error as error:
             lost(f"a window that cannot be drawn ({error})", cause=error)
@@ -105,7 +115,7 @@ class PygameWindow:
             events = pygame.event.get()
             self._closed = self._closed or any(map(closes, events))
             undisturbed = not any(self._disturbs(event) for event in events)
-            return DisplayState(closed=self._closed, full=undisturbed and self._covers())
+            return DisplayState(closed=self._closed, full=undisturbed and self._in_view())
         except pygame.error as error:
             lost(f"a window that does not answer ({error})", cause=error)
 
@@ -147,7 +157,8 @@ class PygameWindow:
         self._closed = False
         pygame.mouse.set_visible(False)
         self._await_focus()
-        self._place = pygame.display.get_window_position()
+        # SDL knows where screens lie and pygame does not tell; a single one lies at the origin.
+        self._origin = (0, 0) if screens == 1 else pygame.display.get_window_position()
         brightness = self._brightness.open() if self._brightness else UNASKED
         refresh_hz = float(pygame.display.get_desktop_refresh_rates()[self._screen])
         return DisplayInfo(*self._surface.get_size(), refresh_hz, screens, brightness)
@@ -162,24 +173,37 @@ class PygameWindow:
             self._closed = self._closed or closes(event)
         self._closed = self._closed or any(map(closes, pygame.event.get()))
 
-    def _covers(self) -> bool:
-        """Whether the window is shown, has the focus and, unless it is a plain one, the whole of its screen."""
+    def _in_view(self) -> bool:
+        """Whether the window is shown, has the focus and lies where it shall."""
         import pygame
 
         if not (pygame.display.get_active() and pygame.key.get_focused()):
             return False
-        if self._size:
-            return pygame.display.get_window_size() == self._size
-        sizes = pygame.display.get_desktop_sizes()
-        there = self._screen < len(sizes) and pygame.display.get_window_size() == sizes[self._screen]
-        return there and pygame.display.get_window_position() == self._place
+        return self._covers(pygame.display.get_window_position(), pygame.display.get_window_size())
+
+    def _covers(self, position: tuple[int, int], size: tuple[int, int]) -> bool:
+        """Whether a window there covers its screen; a plain one need only keep its size."""
+        import pygame
+
+        screens = pygame.display.get_desktop_sizes()
+        if self._size or self._screen >= len(screens):
+            return size == self._size
+        area = 1
+        for start, origin, length, whole in zip(position, self._origin, size, screens[self._screen], strict=True):
+            left, right = max(start - origin, 0), min(start - origin + length, whole)
+            area *= max(0, right - left)
+        width, height = screens[self._screen]
+        return area >= FULL_SHARE * width * height
 
     def _disturbs(self, event: pygame.Event) -> bool:
         """Whether an event means that the window was not in full view for a while, even if it is again."""
         import pygame
 
-        moved = (pygame.WINDOWMOVED, pygame.WINDOWSIZECHANGED) if self._size is None else ()
-        return event.type in (pygame.WINDOWFOCUSLOST, pygame.WINDOWMINIMIZED, pygame.WINDOWHIDDEN, *moved)
+        if event.type == pygame.WINDOWMOVED:
+            return not self._covers((event.x, event.y), pygame.display.get_window_size())
+        if event.type == pygame.WINDOWSIZECHANGED:
+            return not self._covers(pygame.display.get_window_position(), (event.x, event.y))
+        return event.type in (pygame.WINDOWFOCUSLOST, pygame.WINDOWMINIMIZED, pygame.WINDOWHIDDEN)
 
     def _opened(self) -> pygame.Surface:
         if self._surface is None:

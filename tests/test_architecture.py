@@ -100,6 +100,7 @@ def test_importing_the_phone_side_loads_neither_torch_nor_mediapipe() -> None:
     loaded = loaded_modules(f"import {', '.join(modules)}")
     assert "sdk_reference" in loaded
     assert loaded.isdisjoint({"torch", "mediapipe", "training", "export", "lightning", "onnxruntime"})
+    assert loaded.isdisjoint({"pygame", "screen_brightness_control"})
 
 
 def test_starting_the_command_line_loads_nothing_heavy() -> None:

@@ -26,8 +26,9 @@ def virtual_screen_process(width: int, height: int) -> Iterator[tuple[str, subpr
     if program is None:
         pytest.skip("Xvfb is not installed; on Debian: apt-get install xvfb")
     number_from, number_to = os.pipe()
+    options = ("-displayfd", str(number_to), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp")
     server = subprocess.Popen(
-        [program, "-displayfd", str(number_to), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"],
+        [program, *options, "-noreset"],  # else it starts anew, and refuses everybody meanwhile, after its last client
         pass_fds=(number_to,),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -71,11 +71,11 @@ def test_the_oval_has_the_shape_of_a_face_and_is_large(width: int, height: int) 
 
 
 @given(width=st.integers(160, 8000), height=st.integers(160, 5000))
-def test_a_footer_takes_its_room_from_the_words(width: int, height: int) -> None:
-    layout = layout_for(width, height)
-    words, footer = layout.split_words()
-    assert apart(words, footer)
-    assert inside(words, layout.words) and inside(footer, layout.words)
+def test_a_result_has_room_for_sign_words_and_footer(width: int, height: int) -> None:
+    layout, screen = layout_for(width, height), Box(0, 0, width, height)
+    places = layout.result_places()
+    assert all(inside(place, screen) for place in places)
+    assert all(apart(one, other) for one, other in itertools.combinations(places, 2))
 
 
 # ---- words
@@ -85,15 +85,15 @@ def test_a_footer_takes_its_room_from_the_words(width: int, height: int) -> None
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_text_fits_every_shape_whole_and_legible(language: str, shape: tuple[int, int]) -> None:
     catalogue, layout = Catalogue.load(language), layout_for(*shape)
-    words, _ = layout.split_words()
+    _, words, _ = layout.result_places()
     for code in catalogue.messages:
         block = (
             Paragraph(catalogue.title(code), layout.title, TITLE),
             Paragraph(catalogue.hint(code), layout.hint, HINT),
         )
-        found = set_text(block, words.width, words.height)
+        found = set_text(block, words.width, min(words.height, layout.words.height))
         assert found.complete, code
-        assert found.width <= words.width and found.height <= words.height, code
+        assert found.width <= words.width and found.height <= min(words.height, layout.words.height), code
         assert min(line.size for line in found.lines) >= SMALLEST, code
 
 
@@ -117,6 +117,16 @@ def test_lines_of_a_text_are_about_equally_long() -> None:
     lengths = [len(line.text) for line in found.lines]
     assert len(lengths) > 1
     assert min(lengths) > 0.6 * max(lengths)
+
+
+@pytest.mark.parametrize("size", [7, 12, 31, 58, 120])
+@pytest.mark.parametrize("text", ["Drehen Sie sich vom Fenster weg", "illiiillliii", "ÄÖÜßäöü × 640", "WWWMMMWWW"])
+def test_letters_are_as_wide_as_was_measured(text: str, size: int) -> None:
+    found = set_text((Paragraph(text, size, TITLE),), 4000, 400)
+    assert [line.text for line in found.lines] == [text]
+    drawn = render_text((Paragraph(text, size, TITLE),), 4000, 400).get_bounding_rect()
+    assert drawn.width <= found.width <= 1.1 * drawn.width + 8
+    assert drawn.height <= found.height
 
 
 @pytest.mark.parametrize(
