@@ -5,7 +5,7 @@
         └── UnsafePlanError      the plan would flash more than the photosensitivity limits allow
     FlashSequenceError(Exception)
     ├── PlayerError              the player was asked out of turn
-    └── MatchingError            camera frames do not cover every step of the plan
+    └── MatchingError            camera frames do not cover every step of the plan, or cannot be judged
 
 Each message says what was found, what was expected and what to do.
 """

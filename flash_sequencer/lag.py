@@ -14,7 +14,9 @@ what that leaves open is part of the uncertainty.
 Frames can change in time with the screen and yet answer another plan (a recording played in). So the colours of the
 steps are fitted freely as well, at the same lag. What they leave over is noise; how much of what they explain the
 plan's own colours explain is the agreement; and how much of what they explain beyond a grey screen of the same
-luminance, the hue agreement. Limits were chosen on made-up sequences (`flash_sequencer.lag_trial`).
+luminance, the hue agreement. Limits are
+provisional: chosen on made-up sequences (`flash_sequencer.lag_trial`, seeds 1 and 7) and ten simulated sessions, and not
+yet held against others.
 
 Frames that do not follow the screen are no error but an answer: `LagEstimate.doubt` says what is wrong.
 """
@@ -47,15 +49,17 @@ SEPARATE_S = 0.04  # another minimum is at least as far away
 FLOOR_NS = (
     2_000_000  # of the uncertainty, and of the exposure this share: what is not modelled (roll of the shutter, …)
 )
-FLOOR_SHARE = 0.1
+FLOOR_SHARE = 0.2
 
 SPARE_FRAMES = 4
 MIN_FREE_EXPLAINED = 0.6
-MIN_AGREEMENT = 0.8
-MIN_HUE_AGREEMENT = 0.6
+MIN_AGREEMENT = 0.85
+# A camera mixes the channels: of 8 live faces before the simulator's, 7 reached 0.69 to 0.99 and one (gentle) 0.08.
+MIN_HUE_AGREEMENT = 0.3
 MIN_SIGNAL_TO_NOISE = 2.0
 MAX_UNCERTAINTY_NS = 60_000_000
 MAX_RUNNER_UP = 0.97
+MAX_LAG_NS = 300_000_000  # a plan that is another one shifted by a step of 300 ms fits later than that
 
 
 class LagDoubt(str, Enum):
@@ -70,7 +74,7 @@ class LagDoubt(str, Enum):
     AMBIGUOUS = "ambiguous"
     """Lags far apart explain them about as well."""
     OUT_OF_RANGE = "out_of_range"
-    """The best lag is the shortest or the longest that was tried."""
+    """The best lag is none that a screen and a camera have: under 5 or over 300 ms, by when the next step may be on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,7 @@ class LagEstimate:
     lag_ns: int
     """From showing a colour to its light in the camera; 0 when there were too few frames."""
     uncertainty_ns: int
-    """How far the true lag may lie from it, either way (about 4 standard deviations)."""
+    """How far the true lag may lie from it, either way (about 5 standard deviations)."""
     exposure_ns: int
     """Of the exposures tried, the one that fits best; only roughly known."""
     doubt: LagDoubt | None
@@ -195,7 +199,7 @@ def _doubt(judgement: Judgement, lag_ns: int, uncertainty_ns: int, runner_up: fl
         return LagDoubt.NO_ANSWER
     if min(judgement.agreement - MIN_AGREEMENT, judgement.hue_agreement - MIN_HUE_AGREEMENT, judgement.least_gain) < 0:
         return LagDoubt.OTHER_COLOURS
-    if not COARSE_S * NS_PER_S < lag_ns < (LONGEST_LAG_S - COARSE_S) * NS_PER_S:
+    if not COARSE_S * NS_PER_S < lag_ns <= MAX_LAG_NS:
         return LagDoubt.OUT_OF_RANGE
     if uncertainty_ns > MAX_UNCERTAINTY_NS or runner_up > MAX_RUNNER_UP:
         return LagDoubt.AMBIGUOUS

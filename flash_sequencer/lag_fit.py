@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 RIDGE = 0.003  # per frame, on the drift terms: a tenth less of a drift of the usual size
 TINY_RIDGE = 1e-9  # per frame, on all terms: a step without any frame has a column of zeros
-SIGMAS = 4.0
+SIGMAS = 5.0
 PLAN_TERMS = 2  # room and gain
 DRIFT_TERMS = 4
 USUAL_LEVEL = 0.3  # of the metered luminance, taken off so that its terms are about zero

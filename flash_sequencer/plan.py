@@ -191,8 +191,8 @@ def challenge(nonce: bytes | str, n0: int = 5, profile: str = "standard") -> Fla
     For `gentle`, whose luminance never turns, how long each step stands is drawn, too. The same nonce, `n0` and profile
     give the same plan everywhere (see `nonce` and `draw` for the exact definition). `entropy_bits` is log2 of the
     number of equally likely screen sequences: 11.23 bits (1 in 2,400) for 5 standard colours, 11.91 (1 in 3,840) for 5
-    gentle ones, of which a check without times sees 7.91. That is little: give each attempt a fresh nonce, and limit the
-    attempts.
+    gentle ones, of which a check without times sees 7.91. That is little: give each attempt a fresh nonce, and limit
+    the attempts.
     Raises PlanError for a nonce, `n0` or profile that is not as described.
     """
     chosen, digits = profile_named(profile), normalised_nonce(nonce)

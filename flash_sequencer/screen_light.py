@@ -47,19 +47,21 @@ class ScreenLight:
     def mean(self, starts_s: FloatArray, exposure_s: float) -> FloatArray:
         """Mean linear RGB, (…,3), over exposures of `exposure_s` that begin at `starts_s` (…)."""
         edges = np.append(self._times_s, FAR_S)
-        return np.stack(
+        means: FloatArray = np.stack(
             [
                 (np.interp(starts_s + exposure_s, edges, sums) - np.interp(starts_s, edges, sums)) / exposure_s
                 for sums in self._sums.T
             ],
             axis=-1,
         )
+        return means
 
     def shares(self, starts_s: FloatArray, exposure_s: float) -> FloatArray:
         """Share (…,S), 0 to 1, of each exposure that lay in each step."""
         begins, ends = self._spans_s.T
         later, earlier = np.minimum(starts_s[..., None] + exposure_s, ends), np.maximum(starts_s[..., None], begins)
-        return np.maximum(later - earlier, 0.0) / exposure_s
+        shares: FloatArray = np.maximum(later - earlier, 0.0) / exposure_s
+        return shares
 
     def metered(self, at_s: FloatArray, memory_s: float) -> FloatArray:
         """Luminance (…) as a meter sees it at `at_s` that forgets exponentially within `memory_s`."""

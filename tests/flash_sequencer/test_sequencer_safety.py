@@ -170,6 +170,22 @@ def test_red_flashes_at_three_a_second_pass() -> None:
     assert report.ok
 
 
+@pytest.mark.parametrize(
+    ("wide_cm", "high_cm", "distance_cm"), [(5.8, 10.4, 30), (7, 15, 25), (7, 15, 60), (34, 19, 70)]
+)
+def test_no_screen_is_small_enough_to_flicker(wide_cm: float, high_cm: float, distance_cm: float) -> None:
+    """WCAG exempts flashes under 0.006 sr; screens used as people do fill more, so the analysis exempts none."""
+    assert wide_cm * high_cm / (distance_cm**2 + (wide_cm**2 + high_cm**2) / 4) > 0.006
+    assert not within(alternate(BLACK, WHITE, FOUR_HZ, 2125)).ok
+
+
+def test_red_flicker_of_three_hertz_that_lasts_fails_as_a_train() -> None:
+    report = within(alternate(BLACK, RED, THREE_HZ, 7167))
+    assert report.red.flashes == 3
+    assert report.longest_train_ms > 5000
+    assert not report.ok
+
+
 def test_shades_of_one_red_are_no_red_flash() -> None:
     assert within(alternate(RED, (180, 0, 0), FOUR_HZ, 2125)).red.flashes == 0
 
