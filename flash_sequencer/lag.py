@@ -14,9 +14,8 @@ what that leaves open is part of the uncertainty.
 Frames can change in time with the screen and yet answer another plan (a recording played in). So the colours of the
 steps are fitted freely as well, at the same lag. What they leave over is noise; how much of what they explain the
 plan's own colours explain is the agreement; and how much of what they explain beyond a grey screen of the same
-luminance, the hue agreement. Limits are
-provisional: chosen on made-up sequences (`flash_sequencer.lag_trial`, seeds 1 and 7) and ten simulated sessions, and not
-yet held against others.
+luminance, the hue agreement. Limits are provisional: chosen on made-up sequences (`flash_sequencer.lag_trial`, seeds 1
+and 7) and ten simulated sessions, and not yet held against others.
 
 Frames that do not follow the screen are no error but an answer: `LagEstimate.doubt` says what is wrong.
 """

@@ -91,7 +91,8 @@ def hold(number: int, checker: Checker, detector: LandmarkDetector, profile: str
     """Hold session `number`; everything random follows from it."""
     from sdk_reference.nonce_book import NonceBook
     from sdk_reference.rig import Rig
-    from sdk_reference.session import LiveSession, SessionSettings
+    from sdk_reference.session import LiveSession
+    from sdk_reference.session_settings import SessionSettings
     from sdk_reference.window import PygameWindow
 
     rng = np.random.default_rng([number, 64])

@@ -42,6 +42,8 @@ Floats = npt.NDArray[np.float64]
 class FrameChoice:
     """The frames to judge, and how they were found."""
 
+    take: FlashTake
+    """The film, with all that came until the last step's frame was there."""
     capture: Capture
     matching: Matching
     lag: LagEstimate
@@ -98,7 +100,7 @@ def choose_frames(take: FlashTake, track: FaceTrack, exposure_ns: int, labels: L
         )
     except MatchingError as error:
         raise _step_missed(error) from error
-    return FrameChoice(_capture(take, matching, labels), matching, lag, means)
+    return FrameChoice(take, _capture(take, matching, labels), matching, lag, means)
 
 
 def _lag(take: FlashTake, timestamps_ns: Sequence[int], means: Floats, exposure_ns: int) -> LagEstimate:

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from flash_sequencer.palette import Srgb
 from flash_sequencer.player import DARK_SURROUND
 from flash_sequencer.presentation import Presentation
@@ -40,6 +43,7 @@ class Rig:
         self.display_info: DisplayInfo | None = None
         self._heard_ns = 0
         self._size: tuple[int, ...] | None = None
+        self._last_image: npt.NDArray[np.uint8] | None = None
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -78,7 +82,7 @@ class Rig:
         return at_ns
 
     def tick(self, *, flashing: bool = False, wake_ns: int | None = None) -> list[CameraFrame]:
-        """Wait a moment, `wake_ns` at the latest, and return the frames that came.
+        """Wait a moment, `wake_ns` at the latest, and return the frames that came, repeated pictures left out.
 
         Raises Cancelled, CameraLost for a camera that is silent or changes its format, and ScreenNotFull while
         `flashing` where the window does not fill its screen.
@@ -86,9 +90,14 @@ class Rig:
         due_ns = self.now_ns() + TICK_NS
         self.clock.wait_until(due_ns if wake_ns is None else min(due_ns, wake_ns))
         self._watch_window(flashing)
-        frames = self.camera.poll()
+        frames = [frame for frame in self.camera.poll() if not self._repeats(frame)]
         self._watch_camera(frames)
         return frames
+
+    def _repeats(self, frame: CameraFrame) -> bool:
+        """Whether a frame is the picture before it again: a stalled driver's, with a new time and the old light."""
+        before, self._last_image = self._last_image, frame.image
+        return before is not None and np.array_equal(before, frame.image)
 
     def frames_until(self, until_ns: int, *, flashing: bool = False) -> Iterator[CameraFrame]:
         """Yield the frames that come until then."""

@@ -109,8 +109,8 @@ def check(
     try:
         if camera is not None:
             options = LiveOptions(
-                camera, bundle, artifact, nonce, profile, attempts, language, screen, windowed, ROTATIONS[rotate], seed, lux,
-                report, record, key,
+                camera, bundle, artifact, nonce, profile, attempts, language, screen, windowed, ROTATIONS[rotate],
+                seed, lux, report, record, key,
             )  # fmt: skip
             check_live(options, as_json=as_json)
         result = judge(capture, pair, bundle, artifact, nonce, report)

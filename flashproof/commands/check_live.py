@@ -94,8 +94,9 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
     from sdk_reference.checker import Checker
     from sdk_reference.nonce_book import NonceBook
     from sdk_reference.rig import Rig
-    from sdk_reference.session import LiveSession, SessionSettings
+    from sdk_reference.session import LiveSession
     from sdk_reference.session_clock import SteadyClock
+    from sdk_reference.session_settings import SessionSettings
     from sdk_reference.window import PygameWindow
 
     started_at = datetime.now(timezone.utc)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flashproof.commands.check import describe
-from sdk_reference.errors import BackendMissing, FlashproofError
+from sdk_reference.errors import FlashproofError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,11 +114,22 @@ def ask(text: str, *, quiet: bool) -> str:
 
 @contextmanager
 def open_filmer(camera: str, order: Order) -> Iterator[Filmer]:
-    """The window and the camera that film."""
-    raise BackendMissing(
-        found=f"no way to film with the camera {camera}", expected="the live session", remedy="update flashproof"
-    )
-    yield  # pragma: no cover (makes this a generator)
+    """The window and the camera that film, closed afterwards. Raises InvalidInput and RuntimeFailure."""
+    from flash_sequencer.presentation import Presentation
+    from flashproof.commands.check import new_detector
+    from flashproof.commands.check_live import LiveOptions, open_camera
+    from flashproof.live_filmer import LiveFilmer
+    from sdk_reference.rig import Rig
+    from sdk_reference.session_clock import SteadyClock
+    from sdk_reference.session_settings import SessionSettings
+    from sdk_reference.window import PygameWindow
+
+    clock, presentation = SteadyClock(), Presentation()
+    stream = open_camera(LiveOptions(camera, lux=order.labels.ambient_lux), clock, presentation)
+    rig = Rig(stream, PygameWindow(clock_ns=clock.now_ns), clock, presentation)
+    detector = new_detector()
+    with rig.opened():
+        yield LiveFilmer(rig, detector, SessionSettings(profile=order.profile))
 
 
 def show(console: Console, folder: Path, new: tuple[str, ...], as_json: bool) -> None:
