@@ -69,6 +69,7 @@ class SessionStates:
             self.meter(track)
             with self.state("lighting"):
                 problem = self._foretold_problem(track, preprocessing)
+                track.continuity.require()
             if problem is None:
                 return face, track
             if deadline.passed:

@@ -48,7 +48,7 @@ def after_flash_ms(attempt: Attempt) -> dict[str, float]:
     parts = {"matching": spans["matching"]} if "matching" in spans else {}
     parts |= attempt.result.decision.timings_ms
     if "deciding" in spans:
-        parts["rest"] = spans["deciding"] - sum(attempt.result.decision.timings_ms.values())
+        parts["rest"] = max(spans["deciding"] - sum(attempt.result.decision.timings_ms.values()), 0.0)
     return parts
 
 
