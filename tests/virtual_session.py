@@ -1,4 +1,4 @@
-"""A whole live session without a window and without waiting: stub display, simulated webcam, virtual clock."""
+"""A whole live session without a window and without waiting: headless display, simulated webcam, virtual clock."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from stub_display import StubDisplay
-
 from flash_sequencer.presentation import Presentation
+from flashproof.headless import HeadlessDisplay
 from flashproof.simulated_people import SimulatedWebcamSettings
 from flashproof.simulated_webcam import SimulatedWebcam
 from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
@@ -51,7 +50,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.clock, self.presentation = VirtualClock(), Presentation()
-        self.display = StubDisplay(self.clock, self.jitter_ns)
+        self.display = HeadlessDisplay(self.clock, self.jitter_ns)
         self.webcam = self.webcam_of(self.kind, self.seed)
         self.nonces = NonceBook()
         self.states: list[str] = []

@@ -1,4 +1,4 @@
-"""A screen without a window, for tests: it presents late or never, and remembers everything it showed."""
+"""A screen without a window, for trials and tests: it presents late or never, and remembers what it showed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdk_reference.session_clock import VirtualClock
 
 
 @dataclass
-class StubDisplay:
+class HeadlessDisplay:
     """Presents a screen up to `jitter_ns` after it was asked to."""
 
     clock: VirtualClock
