@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from faulty_camera import FAULTS, Fault, ScriptedFaults
 
+from flashproof.faulty_camera import FAULTS, Fault, ScriptedFaults
 from flashproof.simulated_people import SimulatedWebcamSettings, cast_in_place, draw_settings, on_the_way
 from flashproof.simulated_webcam import PATIENCE_FRAMES, SimulatedWebcam
 from sdk_reference.camera import CameraFrame, CameraStream

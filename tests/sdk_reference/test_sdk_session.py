@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from faulty_camera import FAULTS, Fault, ScriptedFaults
 from virtual_session import QUICK, Scene, shipped_checker
 
 from flash_sequencer.plan import challenge
+from flashproof.faulty_camera import FAULTS, Fault, ScriptedFaults
 from sdk_reference.camera import CameraFrame, CameraInfo, CameraStream
 from sdk_reference.checker import Checker
 from sdk_reference.display import DisplayState, FlashScreen, GuideScreen, ResultScreen
