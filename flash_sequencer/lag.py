@@ -15,8 +15,8 @@ Frames can change in time with the screen and yet answer another plan (a recordi
 steps are fitted freely as well, at the same lag. What they leave over is noise; how much of what they explain the
 plan's own colours explain is the agreement; and how much of what they explain beyond a grey screen of the same
 luminance, the hue agreement. Limits are
-provisional: chosen on made-up sequences (`flash_sequencer.lag_trial`, seeds 1 and 7) and ten simulated sessions, and not
-yet held against others.
+provisional: chosen on made-up sequences (`flash_sequencer.lag_trial`, seeds 1 and 7) and ten simulated sessions, and
+not yet held against others.
 
 Frames that do not follow the screen are no error but an answer: `LagEstimate.doubt` says what is wrong.
 """
