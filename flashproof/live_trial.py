@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -87,13 +87,25 @@ class Line:
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
-def hold(number: int, checker: Checker, detector: LandmarkDetector, profile: str, display: Display | None) -> Line:
+def real_window(clock: VirtualClock) -> Display:
+    """A window on the display that there is, small, since it lights nobody real."""
+    from sdk_reference.window import PygameWindow
+
+    return PygameWindow(clock_ns=clock.now_ns, size=WINDOW, brightness=None)
+
+
+def hold(
+    number: int,
+    checker: Checker,
+    detector: LandmarkDetector,
+    profile: str,
+    display_on: Callable[[VirtualClock], Display] = real_window,
+) -> Line:
     """Hold session `number`; everything random follows from it."""
     from sdk_reference.nonce_book import NonceBook
     from sdk_reference.rig import Rig
     from sdk_reference.session import LiveSession
     from sdk_reference.session_settings import SessionSettings
-    from sdk_reference.window import PygameWindow
 
     rng = np.random.default_rng([number, 64])
     kind = KINDS[number % len(KINDS)]
@@ -103,8 +115,7 @@ def hold(number: int, checker: Checker, detector: LandmarkDetector, profile: str
     webcam = SimulatedWebcam(
         clock.now_ns, presentation.colour_at, kind=kind, seed=number, settings=settings, ambient_lux=lux
     )
-    window = display or PygameWindow(clock_ns=clock.now_ns, size=WINDOW, brightness=None)
-    rig = Rig(webcam, LateDisplay(window, clock, rng), clock, presentation)
+    rig = Rig(webcam, LateDisplay(display_on(clock), clock, rng), clock, presentation)
     session = LiveSession(
         rig, checker, detector, NonceBook(source=rng.bytes), SessionSettings(profile=profile, warning_s=0.5)
     ).run()
@@ -185,7 +196,7 @@ def main(
     done = {line.number for line in read_lines(out)}
     for number in range(sessions):
         if number not in done:
-            line = hold(number, checker, detector, profile, None)
+            line = hold(number, checker, detector, profile)
             with out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(line)) + "\n")
             print(f"{number:4} {line.kind:6} {line.verdict:5} {' '.join(line.reasons)}", flush=True)

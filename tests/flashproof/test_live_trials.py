@@ -1,0 +1,72 @@
+"""The three trials of whole sessions, each in small: their counts are right, and they can find fault."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from virtual_session import detector, shipped_checker
+
+from flash_sequencer.plan import challenge
+from flashproof import fault_trial, live_trial, replay_trial
+from flashproof.headless import HeadlessDisplay
+
+FILMED = 1  # the number of a replay trial's session that is judged live
+
+
+@pytest.fixture(scope="module")
+def film() -> replay_trial.Film:
+    """A session that was judged live."""
+    made = replay_trial.filmed(FILMED, shipped_checker(), detector(), "standard")
+    assert made is not None
+    return made
+
+
+def test_a_session_of_the_closed_loop_is_held_against_the_truth() -> None:
+    line = live_trial.hold(0, shipped_checker(), detector(), "standard", HeadlessDisplay)
+    assert line.kind == "live" and line.safe
+    if line.used:
+        assert line.used == 5 and line.strangers == 0 and line.lag_error_ms is not None
+
+
+def test_frames_of_another_step_are_found() -> None:
+    """The chosen frames of two steps are exchanged in what the session claims."""
+    from virtual_session import Scene
+
+    scene = Scene()
+    last = scene.hold().last
+    assert last.choice is not None
+    truth = {frame.timestamp_ns: frame for frame in scene.webcam.log}
+    assert list(live_trial.strangers_among(last, truth, scene.presentation)) == []
+    capture = last.choice.capture
+    steps = {step.rank: step for step in last.choice.take.presented}
+    swapped = tuple(replace(step, rank={0: 1, 1: 0}.get(step.rank, step.rank)) for step in last.choice.take.presented)
+    assert len(steps) == 5 and len(capture.timestamps_ns) == 5
+    wrong = replace(last, take=replace(last.choice.take, presented=swapped))
+    assert list(live_trial.strangers_among(wrong, truth, scene.presentation)) == [0, 1]
+
+
+def test_the_summary_counts_lines_and_survives_one_cut_short(tmp_path: Path) -> None:
+    line = live_trial.Line(0, "live", "face", 50.0, {}, "live", 0.9, [], 1, -2.0, used=5)
+    other = replace(line, number=1, kind="print", verdict="retry", reasons=["moved"], lag_error_ms=None, used=0)
+    found = live_trial.summary([line, other])
+    assert found["simulated"] and found["verdicts"]["live"] == {"live": 1} and found["retry_reasons"] == {"moved": 1}
+    assert found["lag_error_ms"]["largest"] == 2.0 and found["frames_used"] == 5
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"number": 0', encoding="utf-8")
+    assert live_trial.read_lines(path) == []
+
+
+def test_a_film_passes_under_its_own_plan_and_not_under_others(film: replay_trial.Film) -> None:
+    assert replay_trial.answer(film, film.take.plan, shipped_checker()) == "live"
+    answers = [replay_trial.answer(film, challenge(bytes([k]) * 16), shipped_checker()) for k in range(4)]
+    assert "live" not in answers
+
+
+@pytest.mark.parametrize("fault", ["unplugged", "model_failed", "disk_full", "screen_not_full"])
+def test_a_fault_ends_in_a_reason(fault: str) -> None:
+    trial = fault_trial.Trial(2, 60.0, shipped_checker(), detector())
+    trial.strike(fault, 3_500_000_000)
+    verdict, reason = trial.hold()
+    assert verdict != "live" and reason and not trial.display.is_open
