@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from flash_sequencer.palette import Srgb, profile_named
 from flash_sequencer.plan import FlashPlan
 from sdk_reference.camera import CameraFrame
@@ -53,6 +56,7 @@ class SessionStates:
         self.rig, self.settings = rig, settings
         self.spans: list[StateSpan] = []
         self._detector, self._limits, self._on_state = detector, limits, on_state
+        self._preview: npt.NDArray[np.uint8] | None = None
 
     def warn(self) -> None:
         """Show the photosensitivity warning. Raises Cancelled."""
@@ -75,7 +79,7 @@ class SessionStates:
             if deadline.passed:
                 raise problem
             with self.state("hint"):
-                self.rig.show(GuideScreen(problem.code, tone="bad"))
+                self.rig.show(GuideScreen(problem.code, self._preview, tone="bad"))
                 self._stand(self.settings.hint_s)
 
     def position(self) -> Face:
@@ -126,6 +130,7 @@ class SessionStates:
         while not deadline.passed:
             frames = self.rig.tick()
             if frames and self.rig.now_ns() >= next_ns:
+                self._preview = frames[-1].image
                 yield frames[-1]
                 next_ns = self.rig.now_ns() + LOOK_NS
 
