@@ -185,7 +185,8 @@ class SimulatedWebcam:
     def _info(self, *, locked: bool) -> CameraInfo:
         size, rate_hz = self.settings.size, self.settings.frame_rate_hz
         exposure_ns = self._opened().exposure_ns
-        return CameraInfo(f"simulated camera ({self.casting.kind})", size, size, rate_hz, exposure_ns, locked, locked)
+        name = f"simulated camera ({self.casting.kind})"
+        return CameraInfo(name, size, size, rate_hz, exposure_ns, locked, locked, simulated=True)
 
     @property
     def _period_ns(self) -> int:

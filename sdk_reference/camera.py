@@ -40,6 +40,8 @@ class CameraInfo:
     """Whether automatic exposure could be switched off; else drift is measured and compensated."""
     balance_locked: bool
     """The same for automatic white balance."""
+    simulated: bool = False
+    """Whether nobody real is filmed; then so say the capture and every report."""
 
 
 class CameraStream(Protocol):

@@ -70,6 +70,11 @@ class Rig:
         assert self.camera_info is not None, "the camera is open"
         return self.camera_info.exposure_ns
 
+    @property
+    def simulated(self) -> bool:
+        """Whether nobody real is filmed."""
+        return self.camera_info is not None and self.camera_info.simulated
+
     def lock_camera(self) -> CameraInfo:
         """Hold exposure and white balance, where the camera lets us."""
         self.camera_info = self.camera.lock()

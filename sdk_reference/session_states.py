@@ -20,6 +20,7 @@ from sdk_reference.display import FlashScreen, GuideScreen, Tone
 from sdk_reference.errors import FlashNotSeen, StepMissed, UserFailure
 from sdk_reference.flash_take import FlashTake, film
 from sdk_reference.frame_choice import FaceTrack, FrameChoice, choose_frames
+from sdk_reference.labels import Labels
 from sdk_reference.landmarks import Face, LandmarkDetector, find_single_face
 from sdk_reference.lighting_check import MAX_PAIRS, LitFrame, forecast_light
 from sdk_reference.live_trace import StateSpan
@@ -112,6 +113,7 @@ class SessionStates:
     def match(self, take: FlashTake, track: FaceTrack) -> FrameChoice:
         """Choose the frames as soon as the last step's are there. Raises FlashNotSeen and StepMissed."""
         latest_ns = take.ended_ns + TRAILING_NS
+        labels = Labels(simulated=True) if self.rig.simulated else None
         with self.state("matching"):
             while True:
                 frames = list(self.rig.frames_until(self.rig.now_ns() + TRAILING_PIECE_NS))
@@ -119,7 +121,7 @@ class SessionStates:
                     track.see(frame)
                 take = take.with_frames(frames)
                 try:
-                    return choose_frames(take, track, self.rig.exposure_ns)
+                    return choose_frames(take, track, self.rig.exposure_ns, labels)
                 except (FlashNotSeen, StepMissed):
                     if self.rig.now_ns() >= latest_ns:
                         raise

@@ -24,7 +24,7 @@ ALLOWED_PACKAGES = {
     "sdk_reference": PHONE_SIDE | {"ai_edge_litert", "cryptography", "pygame", "screen_brightness_control"},
     "training": TRAINING_SIDE | {"typer", "filelock"},
     "export": TRAINING_SIDE | {"onnx", "onnxscript", "ai_edge_litert", "ai_edge_quantizer", "litert_torch"},
-    "flashproof": TRAINING_SIDE | {"typer"},
+    "flashproof": TRAINING_SIDE | {"typer", "cryptography"},
 }
 # The phone side never touches the simulator, but for its demo.
 FORBIDDEN_ROOMS = {"sdk_reference": {"simulator"}}
