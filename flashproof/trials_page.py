@@ -14,19 +14,20 @@ from typing import Annotated, Any
 
 import typer
 
-from export.page_block import replaced_block
+from export.page_block import PageBlock
 
-BLOCK = "trials"
+BLOCK = PageBlock("flashproof.trials_page")
 RESULTS = Path("docs/generated")
 
 
 def lines(live: dict[str, Any], replays: list[dict[str, Any]], faults: dict[str, Any]) -> Iterator[str]:
     """The block's Markdown."""
     lag = live["lag_error_ms"]
-    yield f"**{live['sessions']} sessions in a real window** (`python -m flashproof.live_trial`): cameras of 15 to 60 Hz,"
-    yield "lag 20 to 250 ms, frames lost, repeated and stamped late, displays up to 25 ms late, 20 to 300 lux."
-    yield f"{live['frames_used']} frames were used; {live['frames_of_another_step_or_a_change']} of them saw another step"
-    yield f"or a change. Estimated lag: median error {lag['median_absolute']:.1f} ms, largest {lag['largest']:.1f} ms."
+    strangers = live["frames_of_another_step_or_a_change"]
+    yield f"**{live['sessions']} sessions in a real window** (`python -m flashproof.live_trial`): cameras of 15 to 60"
+    yield "frames a second, lag 20 to 250 ms, frames lost, repeated and stamped late, displays up to 25 ms late, 20 to"
+    yield f"300 lux. {live['frames_used']} frames were used; {strangers} of them saw another step or a change. Estimated"
+    yield f"lag: median error {lag['median_absolute']:.1f} ms, largest {lag['largest']:.1f} ms."
     yield f"Unsafe presentations: {live['unsafe_presentations']}."
     yield ""
     yield "| before the camera | live | spoof | retry |"
@@ -50,7 +51,9 @@ def lines(live: dict[str, Any], replays: list[dict[str, Any]], faults: dict[str,
     yield "| fault | what came of it |"
     yield "|---|---|"
     for fault, outcomes in faults["outcomes"].items():
-        yield f"| {fault.replace('_', ' ')} | " + ", ".join(f"{what} {count}" for what, count in outcomes.items()) + " |"
+        yield (
+            f"| {fault.replace('_', ' ')} | " + ", ".join(f"{what} {count}" for what, count in outcomes.items()) + " |"
+        )
 
 
 def main(
@@ -62,7 +65,7 @@ def main(
         json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("live_trial", "replay_trial_standard", "replay_trial_gentle", "fault_trial")
     )
-    replaced_block(page, BLOCK, "\n".join(lines(live, [standard, gentle], faults)))
+    BLOCK.write(page, "\n".join(lines(live, [standard, gentle], faults)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from sdk_reference.attempts import Attempts
 from sdk_reference.checker import Checker, CheckResult
 from sdk_reference.decide import Verdict
 from sdk_reference.display import GuideScreen, ResultScreen
-from sdk_reference.errors import Cancelled, UserFailure
+from sdk_reference.errors import Cancelled, DisplayLost, UserFailure
 from sdk_reference.flash_take import FlashTake
 from sdk_reference.frame_choice import FaceTrack, FrameChoice
 from sdk_reference.landmarks import Face, LandmarkDetector
@@ -101,7 +101,10 @@ class LiveSession:
         self._on_state = on_state
 
     def run(self) -> SessionResult:
-        """Hold the session. Raises RuntimeFailure, BundleError and NonceRefused; window and camera are closed then."""
+        """Hold the session, once the pause of `attempts` is over.
+
+        Raises AttemptsUsedUp, RuntimeFailure, BundleError and NonceRefused; window and camera are closed then.
+        """
         done: list[Attempt] = []
         with self.rig.opened():
             while True:
@@ -176,7 +179,10 @@ class LiveSession:
         ends_ns = self.rig.now_ns() + round(max(self.settings.result_s, pause_s) * NS_PER_S)
         while (left_s := (ends_ns - self.rig.now_ns()) / NS_PER_S) > 0:
             countdown_s = math.ceil(left_s) if again else 0
-            self.rig.show(ResultScreen(decision.verdict, message, countdown_s, last=not again))
+            try:
+                self.rig.show(ResultScreen(decision.verdict, message, countdown_s, last=not again))
+            except DisplayLost:
+                return False
             if not self.rig.linger(min(1.0, left_s)):
                 return False
         return again

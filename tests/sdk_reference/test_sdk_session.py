@@ -184,6 +184,22 @@ def test_a_lost_display_is_an_error_and_everything_is_closed() -> None:
     assert not scene.display.is_open and scene.display.brightness == 0.4
 
 
+def test_a_verdict_stands_when_the_window_breaks_while_it_is_shown() -> None:
+    scene = Scene()
+    decided: list[int] = []
+    shown = scene.display.shown
+
+    def watch(now_ns: int) -> DisplayState:
+        if not decided and any(isinstance(screen, ResultScreen) for _, screen in shown):
+            decided.append(now_ns)
+            scene.display.lost_after_ns = now_ns
+        return DisplayState()
+
+    scene.display.state_of = watch
+    scene.settings = replace(QUICK, result_s=3.0)
+    assert scene.hold().last.verdict == "live" and decided
+
+
 def test_a_model_that_fails_is_an_error_and_no_verdict() -> None:
     class Broken:
         def run(self, model_input: np.ndarray) -> None:
