@@ -25,8 +25,8 @@ def lines(live: dict[str, Any], replays: list[dict[str, Any]], faults: dict[str,
     lag = live["lag_error_ms"]
     strangers = live["frames_of_another_step_or_a_change"]
     yield f"**{live['sessions']} sessions in a real window** (`python -m flashproof.live_trial`): cameras of 15 to 60"
-    yield "frames a second, lag 20 to 250 ms, frames lost, repeated and stamped late, displays up to 25 ms late, 20 to"
-    yield f"300 lux. {live['frames_used']} frames were used; {strangers} of them saw another step or a change. Estimated"
+    yield "frames a second, lag 20 to 250 ms, frames lost, repeated or stamped late, displays up to 25 ms late, 20 to"
+    yield f"300 lux. {live['frames_used']} frames were used; {strangers} saw another step or a change. Estimated"
     yield f"lag: median error {lag['median_absolute']:.1f} ms, largest {lag['largest']:.1f} ms."
     yield f"Unsafe presentations: {live['unsafe_presentations']}."
     yield ""
