@@ -42,7 +42,7 @@ class Rig:
         self.camera_info: CameraInfo | None = None
         self.display_info: DisplayInfo | None = None
         self._heard_ns = 0
-        self._size: tuple[int, ...] | None = None
+        self._size: tuple[int, int] | None = None
         self._last_image: npt.NDArray[np.uint8] | None = None
 
     @contextmanager
@@ -52,6 +52,7 @@ class Rig:
             self.display_info = self.display.open()
             self.presentation.record(DARK_SURROUND, self.now_ns())  # an open window is dark
             self.camera_info = self.camera.open()
+            self._size = (self.camera_info.height, self.camera_info.width)
             self._heard_ns = self.now_ns()
             yield
         finally:
@@ -117,7 +118,7 @@ class Rig:
             if self.display.state().closed:
                 return False
             with suppress(CameraLost):  # who needs it next will notice; what is on the screen stands
-                self.camera.poll()
+                self._watch_camera(self.camera.poll())
         self._heard_ns = self.now_ns()
         return True
 
@@ -145,8 +146,7 @@ class Rig:
                 remedy="check its plug, close other programs that use it, and try again",
             )
         for frame in frames:
-            self._size = self._size or frame.image.shape
-            if frame.image.shape != self._size:
+            if self._size is not None and frame.image.shape[:2] != self._size:
                 raise CameraLost(
                     found=f"frames of {frame.image.shape[1]}×{frame.image.shape[0]} pixels after others of "
                     f"{self._size[1]}×{self._size[0]}",

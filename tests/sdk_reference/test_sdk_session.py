@@ -129,9 +129,9 @@ def test_nobody_there_is_a_time_out_with_a_hint() -> None:
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "face_swapped"])
-@pytest.mark.parametrize("at_s", [1.6, 4.2])
+@pytest.mark.parametrize("at_s", [1.05, 1.6, 4.2])
 def test_a_camera_that_goes_wrong_never_makes_live(fault: Fault, at_s: float) -> None:
-    """Within positioning, and in the middle of the flash."""
+    """While the warning stands, within positioning, and in the middle of the flash."""
     scene = Scene()
     other = scene.webcam_of("live", 9) if fault == "second_face" else None
     scene.wrap = lambda camera, clock, _: ScriptedFaults(
