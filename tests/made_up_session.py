@@ -20,7 +20,7 @@ PERIOD_NS, EXPOSURE_NS, LAG_NS, SETTLING_NS = 41 * MS, 20 * MS, 63 * MS, 60 * MS
 
 def shown_steps(plan: FlashPlan) -> tuple[PresentedStep, ...]:
     now = FLASH_NS
-    player = FlashPlayer(plan, lambda: now)
+    player = FlashPlayer(plan, lambda: now, ideal_display=True)
     player.start()
     now += plan.duration_ms * MS
     return player.presented()

@@ -49,7 +49,7 @@ class SimulatedFilmer:
     def film(self, plan: FlashPlan) -> Recorded:
         self.camera.open()
         info = self.camera.lock()
-        self.player = FlashPlayer(plan, lambda: self.now)
+        self.player = FlashPlayer(plan, lambda: self.now, ideal_display=True)
         self.player.start()
         frames: list[CameraFrame] = []
         while not self.player.finished(self.now - 150_000_000):

@@ -26,6 +26,9 @@ from sdk_reference.errors import InvalidInput
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0
 SESSION = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits them ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import sys, time
 from pathlib import Path
 from sdk_reference.brightness import FileBrightness, RaisedBrightness

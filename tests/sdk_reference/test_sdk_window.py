@@ -31,6 +31,9 @@ PATIENCE_S = 30.0
 IN_VIEW = DisplayState(closed=False, full=True)
 VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
 SESSION = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits them ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import sys, time
 from pathlib import Path
 from sdk_reference.brightness import FileBrightness
