@@ -24,11 +24,13 @@ def lines(live: dict[str, Any], replays: list[dict[str, Any]], faults: dict[str,
     """The block's Markdown."""
     lag = live["lag_error_ms"]
     strangers = live["frames_of_another_step_or_a_change"]
-    yield f"**{live['sessions']} sessions in a real window** (`python -m flashproof.live_trial`): cameras of 15 to 60"
-    yield "frames a second, lag 20 to 250 ms, frames lost, repeated or stamped late, displays up to 25 ms late, 20 to"
-    yield f"300 lux. {live['frames_used']} frames were used; {strangers} saw another step or a change. Estimated"
-    yield f"lag: median error {lag['median_absolute']:.1f} ms, largest {lag['largest']:.1f} ms."
-    yield f"Unsafe presentations: {live['unsafe_presentations']}."
+    yield (
+        f"**{live['sessions']} sessions in a real window** (`python -m flashproof.live_trial`): cameras of 15 to 60 "
+        "frames a second, lag 20 to 250 ms, frames lost, repeated or stamped late, displays up to 25 ms late, 20 to 300 "
+        f"lux. {live['frames_used']} frames were used; {strangers} saw another step or a change. Estimated lag: median "
+        f"error {lag['median_absolute']:.1f} ms, largest {lag['largest']:.1f} ms. Unsafe presentations: "
+        f"{live['unsafe_presentations']}."
+    )
     yield ""
     yield "| before the camera | live | spoof | retry |"
     yield "|---|---:|---:|---:|"
@@ -44,9 +46,11 @@ def lines(live: dict[str, Any], replays: list[dict[str, Any]], faults: dict[str,
         share = f"{100 * replay['refused_share']:.1f} %"
         yield f"| {replay['profile']} | {replay['tries']} | {replay['accepted']} | {share} | {most} |"
     yield ""
-    yield f"**{faults['sessions']} sessions in which something goes wrong** (`python -m flashproof.fault_trial`): "
-    yield f"{faults['live']} live, {faults['longer_than_the_limits']} longer than their limits,"
-    yield f"{faults['window_left_open_or_brightness_not_restored']} that left the window open."
+    yield (
+        f"**{faults['sessions']} sessions in which something goes wrong** (`python -m flashproof.fault_trial`): "
+        f"{faults['live']} live, {faults['longer_than_the_limits']} longer than their limits, "
+        f"{faults['window_left_open_or_brightness_not_restored']} that left the window open or the screen bright."
+    )
     yield ""
     yield "| fault | what came of it |"
     yield "|---|---|"
@@ -61,11 +65,16 @@ def main(
     results: Annotated[Path, typer.Option(help="Folder of the trials' JSON files.")] = RESULTS,
 ) -> None:
     """Write the block anew."""
+    BLOCK.write(page, content(results))
+
+
+def content(results: Path) -> str:
+    """The block's Markdown, from the JSON files of a folder."""
     live, standard, gentle, faults = (
         json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("live_trial", "replay_trial_standard", "replay_trial_gentle", "fault_trial")
     )
-    BLOCK.write(page, "\n".join(lines(live, [standard, gentle], faults)))
+    return "\n".join(lines(live, [standard, gentle], faults))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from virtual_session import detector, shipped_checker
 
 from flash_sequencer.plan import challenge
-from flashproof import fault_trial, live_trial, replay_trial
+from flashproof import fault_trial, live_trial, replay_trial, trials_page
 from flashproof.headless import HeadlessDisplay
 
 FILMED = 1  # the number of a replay trial's session that is judged live
@@ -70,3 +70,9 @@ def test_a_fault_ends_in_a_reason(fault: str) -> None:
     trial.strike(fault, 3_500_000_000)
     verdict, reason = trial.hold()
     assert verdict != "live" and reason and not trial.display.is_open
+
+
+def test_the_page_says_what_the_trials_wrote() -> None:
+    repository = Path(__file__).resolve().parents[2]
+    page = (repository / "docs/protocol.md").read_text(encoding="utf-8")
+    assert trials_page.BLOCK.around(trials_page.content(repository / "docs/generated")) in page
