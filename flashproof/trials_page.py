@@ -26,9 +26,9 @@ def lines(live: dict[str, Any], replays: list[dict[str, Any]], faults: dict[str,
     strangers = live["frames_of_another_step_or_a_change"]
     yield (
         f"**{live['sessions']} sessions in a real window** (`python -m flashproof.live_trial`): cameras of 15 to 60 "
-        "frames a second, lag 20 to 250 ms, frames lost, repeated or stamped late, displays up to 25 ms late, 20 to 300 "
-        f"lux. {live['frames_used']} frames were used; {strangers} saw another step or a change. Estimated lag: median "
-        f"error {lag['median_absolute']:.1f} ms, largest {lag['largest']:.1f} ms. Unsafe presentations: "
+        "frames a second, lag 20 to 250 ms, frames lost, repeated or stamped late, displays up to 25 ms late, 20 to "
+        f"300 lux. {live['frames_used']} frames were used; {strangers} saw another step or a change. Estimated lag: "
+        f"median error {lag['median_absolute']:.1f} ms, largest {lag['largest']:.1f} ms. Unsafe presentations: "
         f"{live['unsafe_presentations']}."
     )
     yield ""
