@@ -6,14 +6,16 @@ shows the colours, and the simulated camera is lit by what was presented.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdk_reference.errors import InvalidInput
+from sdk_reference.errors import InvalidInput, OutputNotWritable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -101,6 +103,7 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
 
     started_at = datetime.now(timezone.utc)
     signing = signing_key(options)
+    require_places((options.report, options.record))
     bundle = load_bundle(options.bundle or SHIPPED_BUNDLE)
     clock, presentation, nonces = SteadyClock(), Presentation(), NonceBook()
     window = PygameWindow(
@@ -131,6 +134,17 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
 
         write_live_report(options.report, trace_of(session.last, session.rig), session.last.result)
     return session
+
+
+def require_places(paths: Iterable[Path | None]) -> None:
+    """Raise OutputNotWritable, before anybody is filmed, for a file that could not be written afterwards."""
+    for path in paths:
+        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+            raise OutputNotWritable(
+                found=f"{path}, which cannot be written",
+                expected="a file in a folder that exists and may be written to",
+                remedy="name another place",
+            )
 
 
 def open_camera(options: LiveOptions, clock: SessionClock, presentation: Presentation) -> CameraStream:
