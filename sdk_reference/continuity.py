@@ -18,7 +18,7 @@ from sdk_reference.errors import FaceChanged
 SMOOTHING = 9
 """Pixels of the thumbnail over which brightness is divided out."""
 LEAST_LIKENESS = 0.4
-"""Simulated people in 11 sessions of all kinds stayed above 0.85; another face came to at most 0.2 (docs/log.md)."""
+"""Ten undisturbed simulated sessions stayed at 0.85 or above; another face came to at most 0.2 (docs/log.md)."""
 DARK = 1e-3
 """Linear light, added everywhere: noise of black pixels is no detail."""
 
