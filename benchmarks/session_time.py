@@ -43,13 +43,10 @@ def main(sessions: Annotated[int, typer.Option(min=1)] = 5) -> None:
         )
         rig = Rig(camera, PygameWindow(clock_ns=clock.now_ns, size=(360, 640), brightness=None), clock, presentation)
         last = LiveSession(rig, checker, detector, NonceBook(), SessionSettings(attempts=1)).run().last
-        spent: dict[str, float] = defaultdict(float)
-        for span in last.states:
-            spent[span.name] += (span.end_ns - span.start_ns) / 1e6
         parts = after_flash_ms(last)
-        for name, value in spent.items():
-            states[name].append(value)
-        states["whole session"].append(sum(spent.values()))
+        for name, spent_ns in last.durations_ns.items():
+            states[name].append(spent_ns / 1e6)
+        states["whole session"].append(sum(last.durations_ns.values()) / 1e6)
         for name, value in parts.items():
             after[name].append(value)
         after["from the last flash to the verdict"].append(sum(parts.values()))

@@ -45,10 +45,8 @@ COARSE_EXPOSURES, FINE_EXPOSURES = (1.0, 0.6, 0.3), (1.0, 0.8, 0.6, 0.45, 0.3, 0
 METER_MEMORY_S = (0.06, 0.2, 0.5)
 LEAD_S = 0.1  # frames that began earlier before the first step are not used
 SEPARATE_S = 0.04  # another minimum is at least as far away
-FLOOR_NS = (
-    2_000_000  # of the uncertainty, and of the exposure this share: what is not modelled (roll of the shutter, …)
-)
-FLOOR_SHARE = 0.2
+# Least uncertainty, and this share of the exposure on top: what is not modelled, as the roll of the shutter.
+FLOOR_NS, FLOOR_SHARE = 2_000_000, 0.2
 
 SPARE_FRAMES = 4
 MIN_FREE_EXPLAINED = 0.6

@@ -26,6 +26,7 @@ from flashproof.faulty_camera import FAULTS, Fault, ScriptedFaults
 from flashproof.headless import HeadlessDisplay
 from flashproof.simulated_people import draw_settings
 from flashproof.simulated_webcam import SimulatedWebcam
+from sdk_reference.backends import open_backend
 from sdk_reference.camera import CameraStream
 from sdk_reference.checker import Checker
 from sdk_reference.display import DisplayState, FlashScreen
@@ -116,7 +117,7 @@ class Trial:
         elif fault == "display_lost":
             self.display.lost_after_ns = at_ns
         elif fault == "model_failed":
-            backend = FailingBackend(self.checker._backend, self.clock, at_ns)
+            backend = FailingBackend(open_backend(self.checker.bundle), self.clock, at_ns)
             self.checker = Checker(self.checker.bundle, self.detector, backend)
         else:
             self.nonces = NoRoom()

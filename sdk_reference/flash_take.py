@@ -6,7 +6,7 @@ The paper takes one frame per colour. A camera gives what it gives; which frame 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -49,9 +49,13 @@ def film(rig: Rig, plan: FlashPlan, see: Callable[[CameraFrame], None]) -> Flash
     player = FlashPlayer(plan, rig.now_ns)
     rig.show(GuideScreen("flashing"))
     frames: list[CameraFrame] = []
-    for frame in rig.frames_until(rig.now_ns() + LEAD_NS, flashing=True):
-        frames.append(frame)
-        see(frame)
+
+    def keep(new: Iterable[CameraFrame]) -> None:
+        for frame in new:
+            frames.append(frame)
+            see(frame)
+
+    keep(rig.frames_until(rig.now_ns() + LEAD_NS, flashing=True))
     latest_ns = rig.now_ns() + PATIENCE * plan.duration_ms * NS_PER_MS
     shown: int | None = None
     player.start()
@@ -62,9 +66,7 @@ def film(rig: Rig, plan: FlashPlan, see: Callable[[CameraFrame], None]) -> Flash
             shown = index
         if rig.now_ns() > latest_ns:
             raise _too_slow(plan)
-        for frame in rig.tick(flashing=True):
-            frames.append(frame)
-            see(frame)
+        keep(rig.tick(flashing=True))
     ended_ns = rig.show(GuideScreen("matching"))
     return FlashTake(plan, player.presented(), tuple(frames), ended_ns)
 

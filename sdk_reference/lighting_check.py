@@ -59,12 +59,14 @@ class LightForecast:
     """None when the flash will do."""
 
 
-def light_steps(plan: FlashPlan) -> tuple[tuple[Srgb, int], tuple[Srgb, int]]:
+def light_steps(plan: FlashPlan, least_ms: int = STEP_MS) -> tuple[tuple[Srgb, int], tuple[Srgb, int]]:
     """The two steps to show before the plan: its brightest and its darkest colour, each with its duration in ms.
+
+    Each stands for a step of the profile, and at least for `least_ms`: a device whose lag is long needs more.
 
     The order is always the same: one that fitted the plan would tell of the plan before it begins.
     """
-    duration_ms = max(STEP_MS, profile_named(plan.profile).step_ms)
+    duration_ms = max(least_ms, profile_named(plan.profile).step_ms)
     by_rank = plan.steps_by_rank
     return (by_rank[0].srgb, duration_ms), (by_rank[-1].srgb, duration_ms)
 

@@ -61,6 +61,14 @@ class Attempt:
         """live, spoof or retry."""
         return self.result.decision.verdict
 
+    @property
+    def durations_ns(self) -> dict[str, int]:
+        """Time per state, in their order; a state that was entered again, as after a hint, counts with all of it."""
+        total: dict[str, int] = {}
+        for span in self.states:
+            total[span.name] = total.get(span.name, 0) + span.end_ns - span.start_ns
+        return total
+
 
 @dataclass(frozen=True, eq=False)
 class SessionResult:

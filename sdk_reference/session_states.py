@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from flash_sequencer.palette import Srgb, profile_named
-from flash_sequencer.plan import FlashPlan
+from flash_sequencer.palette import Srgb
+from flash_sequencer.plan import FlashPlan, default_plan
 from sdk_reference.camera import CameraFrame
 from sdk_reference.display import FlashScreen, GuideScreen, Tone
 from sdk_reference.errors import FlashNotSeen, StepMissed, UserFailure
@@ -22,7 +22,7 @@ from sdk_reference.flash_take import FlashTake, film
 from sdk_reference.frame_choice import FaceTrack, FrameChoice, choose_frames
 from sdk_reference.labels import Labels
 from sdk_reference.landmarks import Face, LandmarkDetector, find_single_face
-from sdk_reference.lighting_check import MAX_PAIRS, LitFrame, forecast_light
+from sdk_reference.lighting_check import MAX_PAIRS, LitFrame, forecast_light, light_steps
 from sdk_reference.live_trace import StateSpan
 from sdk_reference.position_watch import STEADY_NS, PositionWatch
 from sdk_reference.positioning import PlacementLimits
@@ -137,10 +137,8 @@ class SessionStates:
                 next_ns = self.rig.now_ns() + LOOK_NS
 
     def _foretold_problem(self, track: FaceTrack, preprocessing: PreprocessSettings) -> UserFailure | None:
-        profile = profile_named(self.settings.profile)
-        seconds = max(self.settings.light_step_s, profile.step_ms / 1000)
-        bright = self._lit(self._shine(profile.brightest, seconds, track))
-        dark = self._lit(self._shine(profile.darkest, seconds, track))
+        steps = light_steps(default_plan(profile=self.settings.profile), round(self.settings.light_step_s * 1000))
+        bright, dark = (self._lit(self._shine(colour, duration_ms / 1000, track)) for colour, duration_ms in steps)
         if not bright or not dark:
             return StepMissed(
                 found="no frame of a step of the light check",

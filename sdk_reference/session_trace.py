@@ -44,7 +44,7 @@ def after_flash_ms(attempt: Attempt) -> dict[str, float]:
     """
     if attempt.take is None:
         return {}
-    spans = {span.name: (span.end_ns - span.start_ns) / NS_PER_MS for span in attempt.states}
+    spans = {name: spent_ns / NS_PER_MS for name, spent_ns in attempt.durations_ns.items()}
     parts = {"matching": spans["matching"]} if "matching" in spans else {}
     parts |= attempt.result.decision.timings_ms
     if "deciding" in spans:

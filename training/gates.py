@@ -6,9 +6,8 @@ wrong verdicts is fitted by a curve that may only fall as quality rises (isotoni
 that curve comes down to `TOLERATED` times the error of the better half. No limit refuses more than `MOST_REFUSED` of
 the live captures that the others leave, all together no more than `MOST_REFUSED_TOGETHER`, and none is looser than the
 limits that the training itself used. Without the second bound a better model would refuse more people: the fewer its
-errors, the more of what is left counts as hard to judge (docs/log.md). Live captures
-weigh as much as attacks, and the species of attacks alike. All of it happens on validation captures; the test split has
-no part in it.
+errors, the more of what is left counts as hard to judge (docs/log.md). Live captures weigh as much as attacks, and the
+species of attacks alike. All of it happens on validation captures; the test split has no part in it.
 """
 
 from __future__ import annotations

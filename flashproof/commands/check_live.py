@@ -205,7 +205,7 @@ def write_record(
         attempt=last.number,
         started_at=started_at,
         decided_at=datetime.now(timezone.utc),
-        durations_ns={span.name: span.end_ns - span.start_ns for span in last.states},
+        durations_ns=last.durations_ns,
         presented=last.safety,
         lag_ns=None if last.choice is None else last.choice.lag.lag_ns,
     )

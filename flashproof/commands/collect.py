@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flashproof.commands.check import describe
+from flashproof.commands.check_live import LiveOptions, open_camera
 from sdk_reference.errors import FlashproofError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from sdk_reference.collecting import Filmer, Order, Summary
 
 NONCE_BYTES = 16
-SIMULATED_PREFIX = "sim:"
 
 
 def collect(
@@ -65,7 +65,7 @@ def collect(
             from sdk_reference.collecting import order_for
 
             extras = {"instrument": instrument, "scene": scene, "device": device, "ambient_lux": lux}
-            simulated = camera.startswith(SIMULATED_PREFIX)
+            simulated = LiveOptions(camera).simulated
             order = order_for(subject, species, simulated=simulated, profile=profile, **extras)
             new = record(console, folder, order, camera, count, signed_form=consent)
         show(console, folder, new, as_json)
@@ -117,7 +117,6 @@ def open_filmer(camera: str, order: Order) -> Iterator[Filmer]:
     """The window and the camera that film, closed afterwards. Raises InvalidInput and RuntimeFailure."""
     from flash_sequencer.presentation import Presentation
     from flashproof.commands.check import new_detector
-    from flashproof.commands.check_live import LiveOptions, open_camera
     from flashproof.live_filmer import LiveFilmer
     from sdk_reference.rig import Rig
     from sdk_reference.session_clock import SteadyClock

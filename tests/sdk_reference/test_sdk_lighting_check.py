@@ -12,14 +12,18 @@ from synthetic_faces import SKIN, face, lit_scene, photograph
 from flash_sequencer.colour import relative_luminance
 from flash_sequencer.palette import BLACK, WHITE
 from flash_sequencer.plan import challenge, default_plan
+from flash_sequencer.player import DARK_SURROUND
 from flash_sequencer.safety import analyse
 from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
 from sdk_reference.capture import Capture
 from sdk_reference.errors import UserFailure
+from sdk_reference.flash_take import LEAD_NS
 from sdk_reference.landmarks import FaceMeshDetector, find_single_face
 from sdk_reference.lighting_check import MARGIN, MAX_PAIRS, LightForecast, LitFrame, forecast_light, light_steps
 from sdk_reference.preprocess import PreprocessSettings, preprocess
 from sdk_reference.quality import QualityLimits, failures, measure_quality
+from sdk_reference.session_settings import SessionSettings
+from sdk_reference.session_states import METERING_GREY
 
 LIMITS = QualityLimits()
 EXACT = PreprocessSettings(registration="none")
@@ -103,6 +107,19 @@ def test_the_steps_and_any_plan_after_them_are_safe(profile: str) -> None:
         report = analyse(shown)
         assert report.ok
         assert max(report.general.flashes, report.red.flashes, report.luminance.flashes) <= 2
+
+
+@pytest.mark.parametrize("profile", ["standard", "gentle"])
+def test_all_that_a_session_shows_is_safe(profile: str) -> None:
+    """Grey to meter by, the light's two steps as long as the session has them, darkness, the plan."""
+    settings, drawn = SessionSettings(profile=profile), random.Random(2)
+    for _ in range(30):
+        plan = challenge(drawn.randbytes(16), 5, profile)
+        steps = light_steps(plan, round(settings.light_step_s * 1000))
+        assert min(duration_ms for _, duration_ms in steps) >= 600
+        metering = (METERING_GREY, round(settings.metering_s * 1000))
+        plan_steps = [(step.srgb, step.duration_ms) for step in plan.steps]
+        assert analyse([metering, *steps, (DARK_SURROUND, LEAD_NS // 1_000_000), *plan_steps]).ok
 
 
 @pytest.mark.slow()

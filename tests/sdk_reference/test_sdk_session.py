@@ -94,6 +94,13 @@ def test_every_frame_used_saw_its_step_and_nothing_else(live: tuple[Scene, Sessi
         assert truth[timestamp_ns].lit_to_ns <= times[rank].ended_at_ns
 
 
+def test_a_state_that_was_entered_again_counts_with_all_its_time(live: tuple[Scene, SessionResult]) -> None:
+    last = live[1].last
+    once = last.durations_ns
+    again = replace(last, states=(*last.states, *last.states)).durations_ns
+    assert list(again) == list(once) and all(again[name] == 2 * spent for name, spent in once.items())
+
+
 def test_what_was_presented_is_safe_and_traced(live: tuple[Scene, SessionResult]) -> None:
     _, session = live
     trace = trace_of(session.last, session.rig)
