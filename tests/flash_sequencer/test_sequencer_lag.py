@@ -12,7 +12,7 @@ import pytest
 from flash_sequencer.drift import compensated, drift_from_background, drift_from_face
 from flash_sequencer.errors import MatchingError
 from flash_sequencer.lag import LagDoubt, LagEstimate, estimate_lag
-from flash_sequencer.lag_trial import trial
+from flash_sequencer.lag_trial import answering_another, estimated, made_up, trial
 from flash_sequencer.plan import challenge
 from flash_sequencer.player import DARK_SURROUND, PresentedStep
 from flash_sequencer.safety import linear_rgb
@@ -137,3 +137,18 @@ def test_a_background_tells_the_drift_and_its_factors_undo_it() -> None:
     for gains in ([[0.0, 1, 1]], [[5.0, 1, 1]], [[np.nan, 1, 1]]):
         with pytest.raises(MatchingError, match="expected"):
             compensated(gains)
+
+
+def test_frames_of_other_hues_at_the_right_moments_are_not_believed() -> None:
+    """Red where green was shown, and so on: everything fits in time, so that only the limit on hue can refuse it."""
+    rng = np.random.default_rng(5)
+    for sequence in [made_up(rng, profile) for profile in ("standard", "gentle") for _ in range(20)]:
+        assert not estimated(replace(sequence, means=sequence.means[:, [2, 0, 1]])).plausible
+
+
+def test_sixty_recordings_of_other_standard_plans_are_not_believed() -> None:
+    """A seed on which no limit was chosen; without the limit on agreement two of them would pass."""
+    rng = np.random.default_rng(9)
+    own = [made_up(rng) for _ in range(60)]
+    others = [answering_another(each, own[at - 1]) for at, each in enumerate(own)]
+    assert sum(estimated(other).plausible for other in others) == 0

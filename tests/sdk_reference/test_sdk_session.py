@@ -13,7 +13,8 @@ from flashproof.faulty_camera import FAULTS, Fault, ScriptedFaults
 from sdk_reference.camera import CameraFrame, CameraInfo, CameraStream
 from sdk_reference.checker import Checker
 from sdk_reference.display import DisplayState, FlashScreen, GuideScreen, ResultScreen
-from sdk_reference.errors import CameraLost, DisplayLost, ModelFailed, NonceRefused, RuntimeFailure
+from sdk_reference.errors import CameraLost, DisplayLost, FaceChanged, ModelFailed, NonceRefused, RuntimeFailure
+from sdk_reference.same_face import FaceChange
 from sdk_reference.session import SessionResult
 from sdk_reference.session_clock import NS_PER_S
 from sdk_reference.session_trace import after_flash_ms, trace_of
@@ -253,3 +254,24 @@ def test_a_silent_camera_is_lost_within_its_time() -> None:
     with pytest.raises(CameraLost):
         scene.hold()
     assert scene.clock.now_ns() < 6 * NS_PER_S
+
+
+@pytest.mark.parametrize(("changed", "verdict"), [(2, "live"), (3, "retry")])
+def test_a_face_of_another_shape_in_most_of_the_frames_is_no_verdict(
+    changed: int, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow exchange leaves every two frames alike; only the shape tells, and one unlucky frame must not."""
+    problem = FaceChanged(found="another face", expected="the first one", remedy="start again")
+    answers = iter([FaceChange(problem)] * changed + [FaceChange(None)] * (5 - changed))
+    monkeypatch.setattr("sdk_reference.session.same_person_place", lambda *_: next(answers))
+    found, reasons = verdict_of(Scene())
+    assert (found, reasons) == (verdict, ["face_changed"] if verdict == "retry" else [])
+
+
+def test_a_picture_that_is_repeated_with_a_new_time_is_not_taken_for_a_frame() -> None:
+    """Two of ten: without that, the light of one step would stand under the time of the next."""
+    scene = Scene(camera=replace(Scene().camera, duplicated_share=0.2))
+    choice = scene.hold().last.choice
+    assert choice is not None
+    repeated = {frame.timestamp_ns for frame in scene.webcam.log if frame.repeated}
+    assert repeated and not repeated & {frame.timestamp_ns for frame in choice.take.frames}
