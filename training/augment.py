@@ -50,6 +50,14 @@ class AugmentSettings:
     """Relit captures: the room's light changes by up to ± this many stops."""
     relit_registration_px: float = 0.12
     """Relit captures: standard deviation of a frame's misplacement, as registration leaves it (docs/log.md)."""
+    relit_saturation: float = 2.0
+    """Relit captures: the camera saturates colours by 0.8 up to this; 0 leaves the phone's own."""
+    room_tint: float = 0.15
+    """Relit captures: standard deviation of the logarithm of the room's red and blue light."""
+    blotches: float = 0.08
+    """Relit captures: scale of the strength of blotches that tint and shade what stands there, in log light."""
+    blended_share: float = 0.15
+    """Relit captures: share that is blended of two photographs, as `sdk_reference.pair` does with real ones."""
 
     def __post_init__(self) -> None:
         require_range("flip_share", self.flip_share, 0.0, 1.0)
@@ -63,9 +71,13 @@ class AugmentSettings:
         require_range("relit_share", self.relit_share, 0.0, 1.0)
         require_range("ambient_stops", self.ambient_stops, 0.0, 4.0)
         require_range("relit_registration_px", self.relit_registration_px, 0.0, 4.0)
+        require_range("relit_saturation", self.relit_saturation, 0.0, 4.0)
+        require_range("room_tint", self.room_tint, 0.0, 1.0)
+        require_range("blotches", self.blotches, 0.0, 1.0)
+        require_range("blended_share", self.blended_share, 0.0, 1.0)
 
 
-NO_AUGMENTATION = AugmentSettings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NO_AUGMENTATION = AugmentSettings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def augment(

@@ -26,15 +26,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from flash_sequencer.colour import srgb8_to_linear
 from flash_sequencer.plan import FlashPlan, challenge, default_plan
 from sdk_reference.align import TEMPLATE, Affine, compose, resample, scale_of
 from sdk_reference.atomic_files import write_atomically
+from sdk_reference.pair import relight as blend_light
 from sdk_reference.response import expected_response
 from simulator.light import ScreenLight
 from simulator.phone import ExposureControl, Phone
 from simulator.stage import Stage
 from training.augment import AugmentSettings, draw_crop, place_depth
 from training.errors import DatasetInvalid
+from training.relit_looks import draw_blotches, draw_room_tint, with_saturation
 from training.store import open_array, reserve_array
 from training.synthesis import CHALLENGE_SHARE
 
@@ -195,12 +198,16 @@ def relit(
 ) -> Relit:
     """Photograph a scene under a plan, a camera and errors drawn from `rng`; `depth` (64,64) moves with the crop."""
     plan = draw_plan(rng)
-    phone = Phone.draw(rng, layers.phone.profile, layers.phone.sensor_scale)
+    phone = with_saturation(Phone.draw(rng, layers.phone.profile, layers.phone.sensor_scale), settings, rng)
     room = np.float32(np.exp(rng.uniform(-1.0, 1.0) * settings.ambient_stops * np.log(2.0)))
-    scene = replace(layers, ambient=layers.ambient * room, phone=phone)
+    blotches = draw_blotches(settings, rng, TEMPLATE.size)
+    ambient = layers.ambient * (room * draw_room_tint(settings, rng) * blotches)
+    scene = replace(layers, ambient=ambient, screen=layers.screen * blotches, phone=phone)
     crop = draw_crop(settings, rng, TEMPLATE.size)
     misplaced = draw_misplacements(settings.relit_registration_px, plan.n0, rng)
-    frames = _photograph(scene, plan, [compose(error, crop) for error in misplaced], rng)
+    placements = [compose(error, crop) for error in misplaced]
+    take = _blend if rng.random() < settings.blended_share else _photograph
+    frames = take(scene, plan, placements, rng)
     return Relit(frames, place_depth(depth, crop, TEMPLATE.size), expected_response(plan))
 
 
@@ -243,6 +250,19 @@ def _photograph(
     for rank in plan.time_order():
         frames[rank] = camera.photograph(_place(_lit(scene, colours[rank]), placements[rank]), elapsed_s=elapsed_s)
     return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+
+
+def _blend(
+    scene: AlignedLayers, plan: FlashPlan, placements: Sequence[Affine], rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """(N0,3,256,256): the frames by rank, blended of two photographs of one exposure, screen off and white."""
+    off, white = _lit(scene, np.zeros(3)), _lit(scene, np.ones(3))
+    gain = scene.phone.meter(white)
+    dark, lit = (
+        srgb8_to_linear(scene.phone.photograph(_place(light, placement), gain, np.ones(3), rng))
+        for light, placement in ((off, placements[0]), (white, placements[-1]))
+    )
+    return np.ascontiguousarray(blend_light(dark, lit, plan).transpose(0, 3, 1, 2))
 
 
 def _lit(scene: AlignedLayers, colour: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
