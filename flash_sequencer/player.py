@@ -95,6 +95,10 @@ class FlashPlayer:
         """Whether nothing is due any more at `t_ns`: the last step was shown for its duration, or `stop` was called."""
         return self._played(t_ns) or (self._stopped_at_ns is not None and t_ns >= self._stopped_at_ns)
 
+    def change_due_ns(self) -> int | None:
+        """When the step that was last reported, or the first, is over: the next change. None before the start."""
+        return self._due_ns[-1] if self._due_ns else None
+
     def report_shown(self, index: int, at_ns: int) -> None:
         """Tell when step `index` really appeared; its end follows from that. Only the first report of a step counts.
 

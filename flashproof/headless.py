@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sdk_reference.display import DisplayInfo, DisplayState, Screen
+from flash_sequencer.palette import Srgb
+from sdk_reference.display import DisplayInfo, DisplayState, FlashScreen, Screen
 from sdk_reference.errors import DisplayLost
 from sdk_reference.session_clock import VirtualClock
 
@@ -29,6 +30,18 @@ class HeadlessDisplay:
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(self.seed)
+
+    @property
+    def flashes(self) -> list[tuple[int, Srgb]]:
+        """When each flash colour appeared, ns, in time order; the same colour with a newer preview is no new flash."""
+        found: list[tuple[int, Srgb]] = []
+        before: Screen | None = None
+        for at_ns, screen in self.shown:
+            same = isinstance(before, FlashScreen) and isinstance(screen, FlashScreen) and before.srgb == screen.srgb
+            if isinstance(screen, FlashScreen) and not same:
+                found.append((at_ns, screen.srgb))
+            before = screen
+        return found
 
     def open(self) -> DisplayInfo:
         self.is_open, self.brightness = True, 1.0

@@ -34,15 +34,15 @@ class Continuity:
         """Smallest likeness of two frames in a row so far, −1 to 1."""
 
     def see(self, thumbnail: Image, region: npt.NDArray[np.bool_]) -> None:
-        """Compare a linear (s,s,3) picture of the face's place with the one before, where `region` (s,s) is true."""
+        """Compare a linear (s,s,3) picture of the face's place with the one before, where `region` (s,s) is true.
+
+        Raises FaceChanged when they show different faces.
+        """
         detail = _detail(thumbnail)[region]
         detail = (detail - detail.mean()) / max(float(detail.std()), 1e-9)
         if self._last is not None:
             self.least = min(self.least, float((detail * self._last).mean()))
         self._last = detail
-
-    def require(self) -> None:
-        """Raise FaceChanged when two frames in a row show different faces."""
         if not self.least >= LEAST_LIKENESS:
             raise FaceChanged(
                 found=f"a picture of the face that was another one in the next frame (likeness {self.least:.2f})",

@@ -31,11 +31,13 @@ class GuideScreen:
     """0..1 of a state that takes its time, or None."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlashScreen:
     """One colour over the whole screen, with the outline of the oval; nothing else that could light the face."""
 
     srgb: Srgb
+    preview: npt.NDArray[np.uint8] | None = None
+    """(H,W,3) uint8 RGB, as in GuideScreen; drawn in shades of the colour (`sdk_reference.flash_preview`), or not."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -160,6 +160,12 @@ class FaceTurned(UserFailure):
     code = "face_turned"
 
 
+class PictureTurned(UserFailure):
+    """The camera's picture lies on its side or on its head."""
+
+    code = "picture_turned"
+
+
 class FaceUnsteady(UserFailure):
     """The face or the phone does not hold still."""
 

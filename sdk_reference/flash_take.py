@@ -15,6 +15,7 @@ from flash_sequencer.player import FlashPlayer, PresentedStep
 from sdk_reference.camera import CameraFrame
 from sdk_reference.display import FlashScreen, GuideScreen
 from sdk_reference.errors import TimedOut
+from sdk_reference.flash_watch import FlashWatch
 from sdk_reference.rig import Rig
 from sdk_reference.session_clock import NS_PER_MS
 
@@ -41,10 +42,10 @@ class FlashTake:
         return replace(self, frames=(*self.frames, *frames))
 
 
-def film(rig: Rig, plan: FlashPlan, see: Callable[[CameraFrame], None]) -> FlashTake:
+def film(rig: Rig, plan: FlashPlan, see: Callable[[CameraFrame], None], watch: FlashWatch) -> FlashTake:
     """Show a plan and film it until its last step is over; `see` is given every frame at once and must be quick.
 
-    Raises TimedOut when the display cannot keep up, and what `Rig.tick` raises.
+    Raises TimedOut when the display cannot keep up, and what `Rig.tick`, `see` and `watch` raise.
     """
     player = FlashPlayer(plan, rig.now_ns)
     rig.show(GuideScreen("flashing"))
@@ -55,18 +56,27 @@ def film(rig: Rig, plan: FlashPlan, see: Callable[[CameraFrame], None]) -> Flash
             frames.append(frame)
             see(frame)
 
-    keep(rig.frames_until(rig.now_ns() + LEAD_NS, flashing=True))
+    begins_ns = rig.now_ns() + LEAD_NS
+    while rig.now_ns() < begins_ns:
+        keep(new := rig.tick(flashing=True, wake_ns=begins_ns))
+        for frame in new[-1:]:
+            watch.glance(frame, begins_ns)
     latest_ns = rig.now_ns() + PATIENCE * plan.duration_ms * NS_PER_MS
     shown: int | None = None
     player.start()
     while not player.finished(rig.now_ns()):
         index = player.step_at(rig.now_ns())
         if index is not None and index != shown:
-            player.report_shown(index, rig.show(FlashScreen(plan.steps[index].srgb)))
+            preview = frames[-1].image if frames else None
+            player.report_shown(index, rig.show(FlashScreen(plan.steps[index].srgb, preview)))
             shown = index
         if rig.now_ns() > latest_ns:
             raise _too_slow(plan)
-        keep(rig.tick(flashing=True))
+        keep(new := rig.tick(flashing=True))
+        due_ns = player.change_due_ns()
+        for frame in new[-1:]:
+            if index is not None and due_ns is not None:
+                watch.glance(frame, due_ns, plan.steps[index].srgb)
     ended_ns = rig.show(GuideScreen("matching"))
     return FlashTake(plan, player.presented(), tuple(frames), ended_ns)
 

@@ -19,6 +19,7 @@ from sdk_reference.errors import (
     FaceTurned,
     FaceUnsteady,
     NoFace,
+    PictureTurned,
     SeveralFaces,
     UserFailure,
 )
@@ -35,6 +36,7 @@ GUIDANCE: Final[dict[type[UserFailure], str]] = {
     FaceOffCentre: "centre_face",
     FaceTurned: "look_straight",
     FaceUnsteady: "hold_still",
+    PictureTurned: "picture_turned",
 }
 """Code of the message for the screen (`sdk_reference.catalogue`) by what is wrong; a face in place holds still."""
 
@@ -92,8 +94,8 @@ class Placement:
 
     @property
     def guidance(self) -> str:
-        """Code of the sentence to show: `place_face`, `move_closer`, `move_back`, `centre_face`, `look_straight` or
-        `hold_still`."""
+        """Code of the sentence to show: `place_face`, `move_closer`, `move_back`, `centre_face`, `look_straight`,
+        `picture_turned` or `hold_still`."""
         return "hold_still" if self.problem is None else GUIDANCE[type(self.problem)]
 
 

@@ -15,7 +15,7 @@ several, and must not take its absence for proof.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -40,16 +40,33 @@ class FaceChange:
 
     problem: UserFailure | None
     """FaceLeft, SeveralFaces, FaceCutOff, FaceChanged, or None: nothing speaks against its being the same face."""
+    face: Face | None = None
+    """The one face there is later."""
     jump: float | None = None
     """Distance between the middles over the first face's width."""
     size_ratio: float | None = None
     """Later over first width."""
     shape_distance: float | None = None
-    """0 (the same) to 1."""
+    """0 (the same) to 1; None where shapes were not compared."""
 
 
 def same_person_place(first: Face, later: Sequence[Face], frame_shape: tuple[int, ...]) -> FaceChange:
     """Compare the face of one frame with the faces found in a later one of shape `(height, width, …)`."""
+    change = same_place(first, later, frame_shape)
+    if change.face is None:
+        return change
+    distance = shape_distance(first, change.face)
+    if distance <= SHAPE_LIMIT:
+        return replace(change, shape_distance=distance)
+    return replace(
+        change,
+        shape_distance=distance,
+        problem=_changed(f"a face of another shape (distance {distance:.3f})", f"at most {SHAPE_LIMIT:g}"),
+    )
+
+
+def same_place(first: Face, later: Sequence[Face], frame_shape: tuple[int, ...]) -> FaceChange:
+    """Compare places and sizes alone: a single comparison of shapes errs too often to end a session by itself."""
     if not later:
         return FaceChange(
             FaceLeft(
@@ -62,8 +79,7 @@ def same_person_place(first: Face, later: Sequence[Face], frame_shape: tuple[int
         return FaceChange(failure)
     jump = float(np.hypot(*(_middle(face) - _middle(first)))) / first.width
     ratio = face.width / first.width
-    distance = shape_distance(first, face)
-    return FaceChange(_problem(jump, ratio, distance), jump, ratio, distance)
+    return FaceChange(_moved(jump, ratio), face, jump, ratio)
 
 
 def shape_distance(one: Face, other: Face) -> float:
@@ -93,15 +109,14 @@ def _middle(face: Face) -> npt.NDArray[np.float64]:
     return np.array([(left + right) / 2, (top + bottom) / 2])
 
 
-def _problem(jump: float, ratio: float, distance: float) -> UserFailure | None:
+def _moved(jump: float, ratio: float) -> FaceChanged | None:
     """What is not a number is a change."""
-    found = ""
-    if not distance <= SHAPE_LIMIT:
-        found, expected = f"a face of another shape (distance {distance:.3f})", f"at most {SHAPE_LIMIT:g}"
-    elif not jump <= JUMP_LIMIT:
-        found, expected = f"a face that jumped by {jump:.1f} of its width", f"at most {JUMP_LIMIT:g}"
-    elif not 1 / SIZE_LIMIT <= ratio <= SIZE_LIMIT:
-        found, expected = f"a face of {ratio:.2f} times its size before", f"at most {SIZE_LIMIT:g} times, up or down"
-    if not found:
-        return None
+    if not jump <= JUMP_LIMIT:
+        return _changed(f"a face that jumped by {jump:.1f} of its width", f"at most {JUMP_LIMIT:g}")
+    if not 1 / SIZE_LIMIT <= ratio <= SIZE_LIMIT:
+        return _changed(f"a face of {ratio:.2f} times its size before", f"at most {SIZE_LIMIT:g} times, up or down")
+    return None
+
+
+def _changed(found: str, expected: str) -> FaceChanged:
     return FaceChanged(found=found, expected=expected, remedy="start again, and let only one person do the whole check")

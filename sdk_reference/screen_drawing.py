@@ -1,8 +1,8 @@
 """Draws a screen of a live session onto a pygame surface of any size; needs no window, so that pictures can be tested.
 
 Dark and calm around the oval, since everything bright lights the face; the flash itself is one colour over everything,
-with a thin grey line where the oval was. Colours are those of a text on a dark page: `contrast` says how well each is
-seen (WCAG 2.2, 1.4.3 and 1.4.11).
+with a thin grey line where the oval was and the preview in shades of the colour. Colours are those of a text on a dark
+page: `contrast` says how well each is seen (WCAG 2.2, 1.4.3 and 1.4.11).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from flash_sequencer.colour import relative_luminance, srgb_to_linear
 from sdk_reference.catalogue import Catalogue
 from sdk_reference.display import FlashScreen, GuideScreen, ResultScreen, Screen, Tone
+from sdk_reference.flash_preview import under_flash
 from sdk_reference.screen_layout import Box, ScreenLayout, layout_for
 from sdk_reference.screen_shapes import Rgba, oval_line, oval_mask, painted, sign
 from sdk_reference.screen_text import Colour, Paragraph, render_text
@@ -91,6 +92,10 @@ def contrast(colour: Colour, behind: Colour = BACKGROUND) -> float:
 
 def _flash(surface: pygame.Surface, screen: FlashScreen, layout: ScreenLayout) -> None:
     surface.fill(screen.srgb)
+    if screen.preview is not None and screen.preview.size:
+        picture = preview_in_oval(screen.preview, layout.oval)
+        picture[..., :3] = under_flash(picture[..., :3], screen.srgb)
+        _blit(surface, picture, layout.oval)
     _ring(surface, layout, OUTLINE, layout.outline)
 
 

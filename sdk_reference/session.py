@@ -146,7 +146,6 @@ class LiveSession:
     def _decide(self, choice: FrameChoice, face: Face, track: FaceTrack) -> CheckResult:
         """Judge the capture, if it shows one face from positioning to the end. Raises UserFailure."""
         self.rig.show(GuideScreen("deciding"))
-        track.continuity.require()
         result = self._checker.check(choice.capture)
         self._require_same_face(face, result)
         return result

@@ -19,6 +19,7 @@ from sdk_reference.camera import CameraFrame
 from sdk_reference.display import FlashScreen, GuideScreen, Tone
 from sdk_reference.errors import FlashNotSeen, StepMissed, UserFailure
 from sdk_reference.flash_take import FlashTake, film
+from sdk_reference.flash_watch import FlashWatch
 from sdk_reference.frame_choice import FaceTrack, FrameChoice, choose_frames
 from sdk_reference.labels import Labels
 from sdk_reference.landmarks import Face, LandmarkDetector, find_single_face
@@ -31,6 +32,7 @@ from sdk_reference.quality import QualityLimits
 from sdk_reference.rig import Deadline, Rig, cancelled
 from sdk_reference.session_clock import NS_PER_MS, NS_PER_S
 from sdk_reference.session_settings import SessionSettings
+from sdk_reference.turned_picture import TurnedPicture
 
 METERING_GREY: Final[Srgb] = (188, 188, 188)
 """Half of white's light: exposure that is metered under it clips under no colour and drowns none in noise."""
@@ -58,6 +60,7 @@ class SessionStates:
         self.spans: list[StateSpan] = []
         self._detector, self._limits, self._on_state = detector, limits, on_state
         self._preview: npt.NDArray[np.uint8] | None = None
+        self._watch: FlashWatch | None = None
 
     def warn(self) -> None:
         """Show the photosensitivity warning. Raises Cancelled."""
@@ -74,7 +77,6 @@ class SessionStates:
             self.meter(track)
             with self.state("lighting"):
                 problem = self._foretold_problem(track, preprocessing)
-                track.continuity.require()
             if problem is None:
                 return face, track
             if deadline.passed:
@@ -88,14 +90,17 @@ class SessionStates:
         with self.state("positioning"):
             limits = PlacementLimits.of(self._limits)
             watch, deadline = PositionWatch(limits), Deadline(self.rig, self.settings.positioning_s, "positioning")
+            turned = TurnedPicture(self._detector)
             problem: UserFailure | None = None
             for frame in self._looks(deadline):
                 placement = watch.see(self._detector.detect(frame.image), frame.image.shape, frame.timestamp_ns)
+                placement = turned.see(frame.image, placement, frame.timestamp_ns)
                 problem = placement.problem or problem
                 tone: Tone = "good" if placement.problem is None else "neutral"
                 progress = min(placement.held_ns / STEADY_NS, 1.0)
                 self.rig.show(GuideScreen(placement.guidance, frame.image, tone, progress))
                 if placement.ready and placement.face is not None:
+                    self._watch = FlashWatch(self.rig, self._detector, placement.face)
                     return placement.face
             raise problem or deadline.failure("hold your face in the oval")
 
@@ -106,9 +111,9 @@ class SessionStates:
             self.rig.lock_camera()
 
     def flash(self, plan: FlashPlan, track: FaceTrack) -> FlashTake:
-        """Show the plan and film it."""
+        """Show the plan and film it. Raises FaceLeft, FaceChanged and their like as soon as they are seen."""
         with self.state("flashing"):
-            return film(self.rig, plan, track.see)
+            return film(self.rig, plan, track.see, self._watched)
 
     def match(self, take: FlashTake, track: FaceTrack) -> FrameChoice:
         """Choose the frames as soon as the last step's are there. Raises FlashNotSeen and StepMissed."""
@@ -125,6 +130,11 @@ class SessionStates:
                 except (FlashNotSeen, StepMissed):
                     if self.rig.now_ns() >= latest_ns:
                         raise
+
+    @property
+    def _watched(self) -> FlashWatch:
+        assert self._watch is not None, "the face is positioned"
+        return self._watch
 
     def _looks(self, deadline: Deadline) -> Iterator[CameraFrame]:
         """Yield the newest frame, again and again, until the deadline."""
@@ -156,10 +166,12 @@ class SessionStates:
 
     def _shine(self, colour: Srgb, seconds: float, track: FaceTrack) -> list[CameraFrame]:
         """Show a colour for so long; returns the frames that saw nothing else."""
-        shown_ns = self.rig.show(FlashScreen(colour))
+        shown_ns = self.rig.show(FlashScreen(colour, self._preview))
+        ends_ns = shown_ns + _ns(seconds)
         frames = []
-        for frame in self.rig.frames_until(shown_ns + _ns(seconds), flashing=True):
+        for frame in self.rig.frames_until(ends_ns, flashing=True):
             track.watch(frame)
+            self._watched.glance(frame, ends_ns, colour)
             frames.append(frame)
         settled_ns = shown_ns + _ns(self.settings.light_settling_s)
         return [frame for frame in frames if frame.timestamp_ns >= settled_ns]

@@ -4,7 +4,7 @@ The paper's phones are filmed by their own camera interface (section 4 takes fra
 whose `read` blocks, may hang, and may say nothing of exposure. So one daemon thread owns the device from opening to
 release (`webcam_reader`), a bounded queue keeps the newest frames and counts the ones it lost, and a camera that does
 not answer costs a timeout, never the session. Everything that can be known before the flash is asked in `open`: size,
-rate, blackness. Uprightness is not: only a landmark detector can tell, see `hint_without_face`.
+rate, blackness. Uprightness is not: only a face can tell, see `sdk_reference.turned_picture`.
 """
 
 from __future__ import annotations
@@ -186,10 +186,3 @@ def cameras_of_this_machine() -> tuple[int, ...] | None:
         return None
     names = [path.name.removeprefix("video") for path in Path("/dev").glob("video*")]
     return tuple(sorted(int(name) for name in names if name.isdecimal()))
-
-
-def hint_without_face(info: CameraInfo, rotate: Rotation) -> str:
-    """What to try when an open camera shows no face for long: frames may lie on their side, which only a face tells."""
-    shape = "wider than high" if info.width > info.height else "higher than wide"
-    others = ", ".join(f"rotate={turn}" for turn in (0, 90, 180, 270) if turn != rotate)
-    return f"frames are {shape}; if the preview lies on its side or head, the camera is mounted turned: try {others}"

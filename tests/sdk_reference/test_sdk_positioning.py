@@ -103,5 +103,5 @@ def test_landmarks_that_are_no_numbers_are_never_in_place() -> None:
 
 def test_every_problem_has_a_sentence() -> None:
     assert set(GUIDANCE.values()) == {
-        *("place_face", "move_closer", "move_back", "centre_face", "look_straight", "hold_still"),
+        *("place_face", "move_closer", "move_back", "centre_face", "look_straight", "hold_still", "picture_turned"),
     }

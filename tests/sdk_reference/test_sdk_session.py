@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from sdk_reference.session import SessionResult
 from sdk_reference.session_clock import NS_PER_S
 from sdk_reference.session_trace import after_flash_ms, trace_of
 
+AT_ONCE_NS = 1_200_000_000
+"""From a change of the face to the end of the session, with 0.2 s of a result on the screen and of fading away."""
 NONCE = "00112233445566778899aabbccddeeff"
 
 
@@ -57,6 +60,24 @@ class EmptyRoom:
         self.camera.close()
 
 
+@dataclass
+class Leaving(EmptyRoom):
+    """A camera that turns away from the face, slowly, from the plan's first flash on."""
+
+    flashes_ns: Callable[[], list[int]]
+    GONE_NS = 700_000_000
+
+    def poll(self) -> list[CameraFrame]:
+        times_ns = self.flashes_ns()
+        return [self._shifted(frame, times_ns[3] if len(times_ns) > 3 else 2**62) for frame in self.camera.poll()]
+
+    def _shifted(self, frame: CameraFrame, from_ns: int) -> CameraFrame:
+        width = frame.image.shape[1]
+        by = round(width * min(max((frame.timestamp_ns - from_ns) / self.GONE_NS, 0.0), 1.0))
+        columns = np.minimum(np.arange(width) + by, width - 1)
+        return replace(frame, image=np.ascontiguousarray(frame.image[:, columns]))
+
+
 @pytest.fixture(scope="module")
 def live() -> tuple[Scene, SessionResult]:
     """A live face, and the session with it."""
@@ -78,8 +99,7 @@ def test_the_screen_shows_the_plan_of_a_nonce_that_is_used_up(live: tuple[Scene,
     nonce = session.last.nonce
     assert nonce is not None
     plan = challenge(nonce)
-    flashes = [screen.srgb for _, screen in scene.display.shown if isinstance(screen, FlashScreen)]
-    assert flashes[-5:] == [step.srgb for step in plan.steps]
+    assert [srgb for _, srgb in scene.display.flashes[-5:]] == [step.srgb for step in plan.steps]
     with pytest.raises(NonceRefused):
         scene.nonces.use(nonce)
 
@@ -159,15 +179,32 @@ def test_another_person_who_takes_the_place_is_noticed(after_s: float) -> None:
     scene.wrap = lambda *_: faults
 
     def watch(now_ns: int) -> DisplayState:
-        first = next((at for at, screen in scene.display.shown if isinstance(screen, FlashScreen)), None)
-        if first is not None:
-            faults.at_ns = first + round(after_s * NS_PER_S)
+        if scene.display.flashes:
+            faults.at_ns = scene.display.flashes[0][0] + round(after_s * NS_PER_S)
         return DisplayState()
 
     scene.display.state_of = watch
+    assert verdict_of(scene) == ("retry", ["face_changed"]) and faults.happened
+    assert scene.clock.now_ns() < faults.at_ns + AT_ONCE_NS
+
+
+def test_a_face_that_leaves_during_the_flash_ends_it_at_once() -> None:
+    scene = Scene()
+    leaving = Leaving(scene.webcam, lambda: [at_ns for at_ns, _ in scene.display.flashes])
+    scene.wrap = lambda *_: leaving
     verdict, reasons = verdict_of(scene)
-    assert faults.happened and verdict == "retry"
-    assert reasons[0] in ("face_changed", "flash_not_seen", "moved", "light_changed")
+    assert verdict == "retry" and reasons[0] in ("face_left", "face_cut_off", "face_changed")
+    assert scene.states[-3:] == ["lighting", "flashing", "result"]
+    assert scene.clock.now_ns() < scene.display.flashes[3][0] + Leaving.GONE_NS + AT_ONCE_NS
+
+
+def test_the_person_sees_themselves_under_the_flash(live: tuple[Scene, SessionResult]) -> None:
+    scene, _ = live
+    begins_ns = scene.display.flashes[-5][0]
+    flashes = [screen for at, screen in scene.display.shown if at >= begins_ns and isinstance(screen, FlashScreen)]
+    pictures = {id(screen.preview) for screen in flashes if screen.preview is not None}
+    assert all(screen.preview is not None for screen in flashes)
+    assert len(pictures) >= 10  # a step of 0.3 s shows two new ones at least
 
 
 def test_a_closed_window_ends_the_session_at_once() -> None:

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flash_sequencer.colour import srgb8_to_linear
 from flash_sequencer.palette import SATURATED_HUES
 from sdk_reference import look_screens
 from sdk_reference.catalogue import Catalogue, languages
 from sdk_reference.display import FlashScreen, GuideScreen, ResultScreen, Screen, Tone
+from sdk_reference.flash_preview import DEPTH, under_flash
 from sdk_reference.look_screens import all_screens, drawn_face, render
 from sdk_reference.screen_drawing import (
     BACKGROUND,
@@ -346,3 +348,33 @@ def test_the_sheet_is_a_picture_of_every_screen(tmp_path: Path, monkeypatch: pyt
 def test_the_drawn_face_shows_mirroring() -> None:
     face = drawn_face()
     assert (face != face[:, ::-1]).any()
+
+
+# ---- the preview under the flash
+
+
+@pytest.mark.parametrize("srgb", [(255, 255, 255), (255, 0, 0), (96, 160, 200), (64, 64, 64)])
+@pytest.mark.parametrize("brightness", [0.15, 1.0])
+def test_the_preview_takes_the_same_share_of_every_flash(srgb: tuple[int, int, int], brightness: float) -> None:
+    face = (drawn_face() * brightness).astype(np.uint8)
+    light = srgb8_to_linear(under_flash(face, srgb)).reshape(-1, 3)
+    full = srgb8_to_linear(np.array(srgb, np.uint8))
+    lit = full > 0
+    assert (light <= full + 1e-6).all() and not light[:, ~lit].any()
+    np.testing.assert_allclose(light[:, lit].mean(axis=0) / full[lit], 1 - DEPTH / 2, atol=0.05)
+    assert light[:, lit].std(axis=0).max() > 0.05 * full.max()  # and yet something is seen
+
+
+def test_a_picture_without_contrast_dims_the_flash_evenly() -> None:
+    flat = under_flash(np.full((8, 8, 3), 120, np.uint8), (200, 0, 100))
+    assert (flat == flat[0, 0]).all() and flat[0, 0, 1] == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_flash_with_a_preview_changes_the_oval_alone(shape: tuple[int, int]) -> None:
+    without, with_it = (render(FlashScreen((255, 64, 64), face), shape, ENGLISH) for face in (None, drawn_face()))
+    oval = layout_for(*shape).oval
+    changed = (without != with_it).any(axis=2)
+    assert changed[oval.top : oval.bottom, oval.left : oval.right].mean() > 0.5
+    changed[oval.top : oval.bottom, oval.left : oval.right] = False
+    assert not changed.any()
