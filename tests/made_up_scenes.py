@@ -12,9 +12,7 @@ from simulator.scene import LightLayers, View
 from simulator.sensor import UNCOMPRESSED
 from simulator.stage import Stage
 from training.augment import AugmentSettings
-from training.relight import (
-    AlignedLayers,
-)
+from training.layer_store import AlignedLayers
 
 SIZE, LAYER_SIZE = 128, 192  # of photographs, and of the layers that they are taken from
 SIDE = TEMPLATE.size

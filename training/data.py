@@ -25,9 +25,10 @@ from sdk_reference.quality import Quality, QualityLimits, failures
 from training.augment import NO_AUGMENTATION, AugmentSettings, augment
 from training.depth_labels import area_average
 from training.errors import SettingOutOfRange
+from training.layer_store import LayerStore
 from training.losses import LIVE_SPECIES
 from training.network import DOWNSAMPLING, TYPES
-from training.relight import LayerStore, relit
+from training.relight import relit
 from training.sampling import EVEN, NO_AUGMENTATION_DRAW, BalancedSampler, Draw, InOrder, ShareOfSteps
 from training.splits import SPLITS, require_both_classes, require_disjoint, split_of
 from training.store import PreparedStore, StoredCapture

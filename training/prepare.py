@@ -35,10 +35,10 @@ from simulator.stage_file import load_stage
 from training.dataset_folder import STAGES_FOLDER, find_captures, read_dataset_record
 from training.depth_labels import live_label, spoof_label
 from training.errors import DatasetInvalid
+from training.layer_store import LAYERS_FILE, LayersRecord, add_layers_line, begin_layers, write_layers
 from training.leaks import require_no_leaks
 from training.progress import progress_bar
 from training.refusals import show_refusals, write_report
-from training.relight import LAYERS_FILE, LayersRecord, add_layers_line, begin_layers, write_layers
 from training.shard_checks import open_shards
 from training.shards import is_sharded
 from training.source import Peek, damaged, hash_of, peek, read_source, size_of

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from made_up_scenes import (
 )
 from textured_faces import about_centre
 
+from flash_sequencer.colour import srgb8_to_linear
 from flash_sequencer.plan import FlashPlan, default_plan
 from sdk_reference.align import TEMPLATE, invert, map_points, scale_of
 from sdk_reference.preprocess import PreprocessSettings, align_frames, scaled_differences
@@ -35,14 +37,9 @@ from simulator.phone import Phone
 from simulator.stage import set_stage
 from training import relight
 from training.augment import NO_AUGMENTATION
-from training.relight import (
-    LayerStore,
-    begin_layers,
-    draw_misplacements,
-    draw_plan,
-    relit,
-    write_layers,
-)
+from training.layer_store import LayerStore, add_layers_line, begin_layers, write_layers
+from training.relight import draw_misplacements, draw_plan, relit
+from training.relit_looks import with_saturation
 
 
 @pytest.fixture
@@ -77,7 +74,7 @@ def test_stored_layers_are_those_of_the_scene_in_the_template(tmp_path: Path) ->
         place = tmp_path / str(row)
         place.mkdir()
         begin_layers(place, 2, [])
-        relight.add_layers_line(place, write_layers(place, 1, stage, affine))
+        add_layers_line(place, write_layers(place, 1, stage, affine))
         store = LayerStore(place)
         assert len(store) == 1 and 1 in store and 0 not in store
         stored = store.layers(1)
@@ -96,7 +93,7 @@ def test_a_room_brighter_than_half_floats_reach_is_stored_all_the_same(tmp_path:
     sunny = replace(stage, layers=replace(stage.layers, ambient=stage.layers.ambient * np.float32(1e5)))
     begin_layers(tmp_path, 1, [])
     for scene in (stage, sunny):
-        relight.add_layers_line(tmp_path, write_layers(tmp_path, 0, scene, np.eye(2, 3) * 2.0))
+        add_layers_line(tmp_path, write_layers(tmp_path, 0, scene, np.eye(2, 3) * 2.0))
         found = LayerStore(tmp_path).layers(0).ambient
         assert np.isfinite(found).all()
         expected = 1e5 if scene is sunny else 1.0
@@ -135,7 +132,7 @@ def test_a_relit_capture_has_the_differences_of_a_photographed_one(
     settings = PreprocessSettings()
     expected, _ = scaled_differences(align_frames(taken.frames, np.stack([affine] * 5)), settings)
     begin_layers(tmp_path, 1, [])
-    relight.add_layers_line(tmp_path, write_layers(tmp_path, 0, stage, affine))
+    add_layers_line(tmp_path, write_layers(tmp_path, 0, stage, affine))
     anew = relit(LayerStore(tmp_path).layers(0), flat_depth(), NO_AUGMENTATION, np.random.default_rng(0))
     found, _ = scaled_differences(anew.aligned, settings)
     face = TEMPLATE.face_region(settings.input_size)
@@ -276,3 +273,73 @@ def test_the_rooms_light_changes_within_its_stops(ideal_phone: None, monkeypatch
         relit(flat_layers(20.0), flat_depth(), settings, np.random.default_rng(seed))
     stops = np.log2(np.array(lit) / 20.0)
     assert np.abs(stops).max() <= 0.7 + 1e-6 and stops.std() == pytest.approx(0.7 / np.sqrt(3), rel=0.1)
+
+
+SCENE = flat_layers(20.0, 0.05)
+ONE_LOOK = {"relit_saturation": 2.0, "room_tint": 0.2, "blotches": 0.2}
+
+
+def test_blotches_shade_and_tint_places_alike_in_every_frame(ideal_phone: None) -> None:
+    blotched = relit(SCENE, flat_depth(), replace(NO_AUGMENTATION, blotches=0.2), np.random.default_rng(3)).aligned
+    linear = srgb8_to_linear(blotched)
+    pattern = linear / linear.mean(axis=(2, 3), keepdims=True)
+    assert pattern[0].std() > 0.03
+    np.testing.assert_allclose(pattern[1:], np.broadcast_to(pattern[:1], pattern[1:].shape), rtol=0.15)
+    ratios = pattern[0, 0] / pattern[0, 2]
+    assert ratios.std() > 0.01  # hue changes from place to place, too
+
+
+def test_the_room_is_tinted_and_the_screen_is_not(ideal_phone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relight, "draw_plan", lambda rng: default_plan())
+    monkeypatch.setattr(relight, "draw_room_tint", lambda *_: np.array([1.5, 1.0, 0.5], np.float32))
+    linear = srgb8_to_linear(relit(SCENE, flat_depth(), NO_AUGMENTATION, np.random.default_rng(3)).aligned)
+    dark = linear[-1].mean(axis=(1, 2))
+    lit = (linear[0] - linear[-1]).mean(axis=(1, 2))
+    np.testing.assert_allclose(dark / dark[1], [1.5, 1.0, 0.5], rtol=0.05)
+    np.testing.assert_allclose(lit / lit[1], 1.0, rtol=0.05)
+
+
+@pytest.mark.parametrize("looks", [{name: value} for name, value in ONE_LOOK.items()])
+def test_each_look_changes_the_picture(looks: dict[str, float], ideal_phone: None) -> None:
+    made = [
+        relit(scene_layers(), flat_depth(), replace(NO_AUGMENTATION, **looks), np.random.default_rng(seed)).aligned
+        for seed in range(3)
+    ]
+    plain = [
+        relit(scene_layers(), flat_depth(), NO_AUGMENTATION, np.random.default_rng(seed)).aligned for seed in range(3)
+    ]
+    assert all((one != other).any() for one, other in zip(made, plain, strict=True))
+
+
+def test_saturation_stays_the_phones_own_when_nothing_is_asked() -> None:
+    phone = replace(IDEAL, saturation=1.1)
+    rng = np.random.default_rng(0)
+    assert with_saturation(phone, NO_AUGMENTATION, rng) is phone
+    drawn = [with_saturation(phone, replace(NO_AUGMENTATION, relit_saturation=2.0), rng).saturation for _ in range(200)]
+    assert 0.8 <= min(drawn) < 0.9 and 1.9 < max(drawn) <= 2.0
+
+
+def test_a_blended_capture_is_a_mixture_of_two_photographs(ideal_phone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worked out by hand for a flat scene: room plus screen times the colour's linear value, channel by channel."""
+    plan = default_plan()
+    monkeypatch.setattr(relight, "draw_plan", lambda rng: plan)
+    settings = replace(NO_AUGMENTATION, blended_share=1.0)
+    linear = srgb8_to_linear(relit(SCENE, flat_depth(), settings, np.random.default_rng(0)).aligned)[:, :, 100, 100]
+    off, white = 20.0 + 0.05 * 500.0 * 0.001, 20.0 + 0.05 * 500.0
+    expected = off + plan.colours_linear() * (white - off)
+    np.testing.assert_allclose(linear / linear[0], expected / expected[0], atol=0.02)
+
+
+def test_blended_captures_are_as_frequent_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    blended: list[int] = []
+    blend = relight._blend
+
+    def counted(*given: Any) -> Any:
+        blended.append(1)
+        return blend(*given)
+
+    monkeypatch.setattr(relight, "_blend", counted)
+    settings, rng = replace(NO_AUGMENTATION, blended_share=0.3), np.random.default_rng(1)
+    for _ in range(100):
+        relit(SCENE, flat_depth(), settings, rng)
+    assert 20 <= len(blended) <= 40

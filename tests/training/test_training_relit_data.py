@@ -29,14 +29,9 @@ from training import relight
 from training.augment import NO_AUGMENTATION, AugmentSettings
 from training.data import CaptureData, CaptureDataset, join_stores
 from training.errors import DatasetInvalid
+from training.layer_store import LAYERS_FILE, LAYERS_INDEX, LayerStore, read_layers_index
 from training.prepare import prepare_all, prepare_dataset
-from training.relight import (
-    LAYERS_FILE,
-    LAYERS_INDEX,
-    LayerStore,
-    read_layers_index,
-    relit,
-)
+from training.relight import relit
 from training.shard_writing import shard_dataset
 from training.splits import split_of
 from training.store import AlignedStore
