@@ -1,4 +1,4 @@
-"""Scenes with other looks: each condition changes what it says and nothing else, and the table counts what came of it."""
+"""Scenes with other looks: each condition changes what it says and nothing else, and the table counts the errors."""
 
 from __future__ import annotations
 
