@@ -206,9 +206,10 @@ def _outcome(lines: Sequence[Line], way: str) -> dict[str, Any]:
     )
     errors = [answer.gain_error for _, answer in answers]
     return {
-        kind: dict(Counter(answer.verdict for line, answer in answers if (line.kind == LIVE) == (kind == LIVE)))
-        for kind in (LIVE, "attack")
-    } | {
+        "verdicts": {
+            kind: dict(Counter(answer.verdict for line, answer in answers if line.kind == kind))
+            for kind in dict.fromkeys(KINDS)
+        },
         "auc": None if auc is None else {name: round(value, 4) for name, value in auc.to_dict().items()},
         "gain_error": {"median": _quantile(errors, 0.5), "of_one_in_ten": _quantile(errors, 0.9)},
     }
