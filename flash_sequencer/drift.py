@@ -1,104 +1,139 @@
-"""How the camera's exposure and white balance moved during the flash, and what to multiply by to undo it.
+"""How the camera's exposure and white balance moved during the flash, found in the film itself.
 
 A camera that cannot be locked takes back part of what the screen gives (not in the paper, whose frames are taken with a
-steady camera). Its gain per frame and channel is measured relative to the first frame, in one of two ways:
+steady camera). What it sees of the face and of the background is, in each region and channel,
 
-- on the background, which the screen hardly lights: its mean in each frame over that in the first. A background that
-  the screen does light makes a drift of its own, of the size of its share in that light, and a moving one another.
-- on the face, by relations that are known: frames of one colour must look alike however long it has stood, and the
-  steps must stand to each other as their colours do. That is the drift part of the fit behind `lag.estimate_lag`.
+    mean = gain · (room + mix · light)
 
-What cannot be told apart: a gain that follows the screen at once and for as long as a colour stands looks like a face
-that answers less, and a change common to all frames has no first frame to be held against. Without a background, then,
-what is found is the part of the drift that is late or slow. A change of the room's light in the same rhythm is seen as
-drift, too.
+where the light that each frame gathered of the screen is known, `mix` is three unknown numbers, and all regions share
+the gain. So frames of one colour must look alike however long it has stood. That tells the gain from the light also
+where the screen lights the wall behind the person, which by itself is therefore no reference. The gain is taken as
+
+    log gain = a · m + b · t
+
+with m the screen's luminance as a slow meter sees it, and time t. For each memory of the meter, a and b of every
+channel are found by Gauss-Newton steps with room and mix projected out; ridges hold them near 0 and the channels near
+each other. The memory with the least loss is taken.
+
+What cannot be told: a gain that follows the screen at once looks like a face and a wall that answer less. A change of
+the room's light in the same rhythm is seen as drift, too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from flash_sequencer.errors import MatchingError
-from flash_sequencer.lag import LagEstimate
+from flash_sequencer.player import DARK_SURROUND, PresentedStep
+from flash_sequencer.screen_light import NS_PER_S, FloatArray, ScreenLight
 
-__all__ = ["Drift", "compensated", "drift_from_background", "drift_from_face"]
+__all__ = ["estimate_drift", "exposure_change"]
 
-FloatArray = npt.NDArray[np.float64]
-DARKEST = 1e-3  # linear: about a third of the first of 255 levels; below it a ratio is noise
-MAX_FACTOR = 4.0
-
-
-@dataclass(frozen=True, eq=False)
-class Drift:
-    """Gain of each frame relative to the first."""
-
-    gains: FloatArray
-    """(F,3) float64, per channel, positive; 1 = as in the first frame."""
-    source: Literal["background", "face"]
-
-    @property
-    def exposure(self) -> FloatArray:
-        """(F,) what all three channels share: the geometric mean of the gains."""
-        shared: FloatArray = np.exp(np.log(self.gains).mean(axis=1))
-        return shared
-
-    @property
-    def largest_exposure_change(self) -> float:
-        """Brightest over darkest frame by exposure, at least 1."""
-        return float(self.exposure.max() / self.exposure.min())
-
-    @property
-    def largest_balance_change(self) -> float:
-        """The same of any channel beside the exposure: how far white balance moved, at least 1."""
-        balance = self.gains / self.exposure[:, None]
-        return float((balance.max(axis=0) / balance.min(axis=0)).max())
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `gains` as three numbers per frame."""
-        return {
-            "source": self.source,
-            "gains": np.round(self.gains, 4).tolist(),
-            "largest_exposure_change": round(self.largest_exposure_change, 4),
-            "largest_balance_change": round(self.largest_balance_change, 4),
-        }
+MEMORIES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+RIDGE = 0.05
+"""On a and b: squared relative residuals, summed over frames, that a drift by a factor e is worth."""
+BALANCE_RIDGE = 5.0
+"""The same on how far the channels differ in them: white balance moves less than exposure."""
+STEPS = 6
+LONGEST_STEP = 0.5
+LEAD_S = 0.1
+"""Frames that saw what was before the first step by more than this are not used."""
+DEPENDENT = 1e-6
+"""Of the largest singular value: terms below it are combinations of the others, as with few colours."""
+SPARE_FRAMES = 4
 
 
-def drift_from_background(background: npt.ArrayLike) -> Drift:
-    """Measure drift on the mean linear RGB (F,3), about 0 to 1, of what the screen hardly lights.
+def exposure_change(gains: FloatArray) -> float:
+    """Brightest over darkest of frames with the gains (F,3), by the geometric mean of the channels; at least 1."""
+    exposure = np.log(gains).mean(axis=1)
+    return float(np.exp(exposure.max() - exposure.min()))
 
-    Raises MatchingError where it is too dark, or not a finite number per frame and channel.
+
+def estimate_drift(
+    presented: Sequence[PresentedStep],
+    frame_timestamps_ns: Sequence[int],
+    regions: Sequence[npt.ArrayLike],
+    *,
+    lag_ns: int,
+    exposure_ns: int,
+) -> FloatArray:
+    """Estimate the gain (F,3) of every frame and channel relative to the first from the mean linear RGB of regions.
+
+    `presented` in time order; `regions` one or more of (F,3), such as the face and the background; `lag_ns` and
+    `exposure_ns` as `flash_sequencer.lag` found them. Black frames are not used. With fewer than four frames more than
+    steps nothing can be told, and all gains are 1. Raises MatchingError for means that are negative or not finite.
     """
-    means = np.asarray(background, dtype=np.float64)
-    if means.ndim != 2 or means.shape[-1] != 3 or not len(means) or not np.isfinite(means).all():
-        raise MatchingError(f"found background of shape {means.shape}; expected (F, 3) finite values; pass its means")
-    if means.min() < DARKEST:
-        found = f"found a background as dark as {means.min():.2g}"
-        raise MatchingError(f"{found}; expected {DARKEST} or more; measure the drift on the face instead")
-    return Drift(means / means[0], "background")
+    values = [_checked(region, len(frame_timestamps_ns)) for region in regions]
+    light, exposure_s = ScreenLight(presented, DARK_SURROUND), exposure_ns / NS_PER_S
+    seen_s = light.seconds(frame_timestamps_ns) - lag_ns / NS_PER_S
+    used = (seen_s >= -LEAD_S) & (seen_s + exposure_s <= float(light.seconds(presented[-1].ended_at_ns)))
+    used &= np.all([(region > 0).all(axis=1) for region in values], axis=0)
+    if used.sum() < len(presented) + SPARE_FRAMES:
+        return np.ones((len(seen_s), 3))
+    beyond = _beyond(light.mean(seen_s[used], exposure_s))
+    scaled = np.stack([region[used] / region[used].mean(axis=0) for region in values])
+    time = _centred(seen_s, used) / (np.ptp(seen_s[used]) / 2)
+    fits = []
+    for memory_s in MEMORIES_S:
+        terms = np.stack([_centred(light.metered(seen_s, memory_s), used), np.clip(time, -1, 1)])
+        fits.append((*_fitted(scaled, terms[:, used], beyond), terms))
+    _, coefficients, terms = min(fits, key=lambda fit: fit[0])
+    gains: FloatArray = np.exp(coefficients @ terms).T
+    gains /= gains[0].copy()
+    return gains
 
 
-def drift_from_face(estimate: LagEstimate) -> Drift:
-    """The drift that the lag's fit found in the face. Raises MatchingError when the frames do not follow the screen."""
-    if not estimate.plausible:
-        doubt = "none" if estimate.doubt is None else estimate.doubt.value
-        raise MatchingError(f"found frames in doubt ({doubt}); expected a plausible lag; repeat the capture")
-    return Drift(estimate.drift, "face")
+def _fitted(values: FloatArray, terms: FloatArray, beyond: FloatArray) -> tuple[float, FloatArray]:
+    """Loss, and coefficients (3,2) of the log gain, for values (R,F,3), terms (2,F) and the projection (F,F)."""
+    coefficients, ridge = np.zeros((3, 2)), _ridge()
+    for _ in range(STEPS):
+        residual, slope = _residual(values, terms, beyond, coefficients)
+        normal, right = ridge.copy(), -ridge @ coefficients.ravel()
+        for channel, (row, rows) in enumerate(zip(residual, slope, strict=True)):
+            place = slice(2 * channel, 2 * channel + 2)
+            normal[place, place] += rows @ rows.T
+            right[place] += rows @ row
+        step = np.linalg.solve(normal, right).reshape(3, 2)
+        coefficients = coefficients + np.clip(step, -LONGEST_STEP, LONGEST_STEP)
+    residual, _ = _residual(values, terms, beyond, coefficients)
+    return float((residual**2).sum() + coefficients.ravel() @ ridge @ coefficients.ravel()), coefficients
 
 
-def compensated(gains: npt.ArrayLike) -> FloatArray:
-    """(F,3) what to multiply the linear values of each frame and channel by, so that all are exposed as the first.
+def _residual(
+    values: FloatArray, terms: FloatArray, beyond: FloatArray, coefficients: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Per channel what is left of the values, their gain undone (3,R·F), and how it falls with a and b (3,2,R·F)."""
+    steady = np.moveaxis(values, -1, 0) / np.exp(coefficients @ terms)[:, None]  # (3,R,F)
+    fall = (steady[:, None] * terms[None, :, None]) @ beyond
+    return (steady @ beyond).reshape(3, -1), fall.reshape(3, 2, -1)
 
-    `gains` (F,3) positive; factors beyond 4 either way are refused with MatchingError: little of the picture is left.
-    """
-    values = np.asarray(gains, dtype=np.float64)
-    if not np.isfinite(values).all() or not values.min(initial=1.0) > 0:
-        raise MatchingError("found gains that are no positive numbers; expected those of a Drift; measure again")
-    factors: FloatArray = 1 / values
-    if max(factors.max(initial=1.0), values.max(initial=1.0)) > MAX_FACTOR:
-        found = f"found a drift of {max(factors.max(), values.max()):.1f} times"
-        raise MatchingError(f"{found}; expected at most {MAX_FACTOR:g}; lock the exposure or repeat the capture")
-    return factors
+
+def _ridge() -> FloatArray:
+    """(6,6) quadratic form of both ridges on the coefficients (3,2), flattened."""
+    apart = np.eye(3) - 1 / 3
+    ridge: FloatArray = np.kron(RIDGE * np.eye(3) + BALANCE_RIDGE * apart, np.eye(2))
+    return ridge
+
+
+def _beyond(light: FloatArray) -> FloatArray:
+    """(F,F) projection onto what no room and no mix of the light (F,3) explains; symmetric."""
+    left, sizes, _ = np.linalg.svd(np.column_stack([np.ones(len(light)), light]), full_matrices=False)
+    basis = left[:, sizes > DEPENDENT * sizes[0]]
+    projection: FloatArray = np.eye(len(light)) - basis @ basis.T
+    return projection
+
+
+def _centred(values: FloatArray, used: npt.NDArray[np.bool_]) -> FloatArray:
+    centred: FloatArray = values - values[used].mean()
+    return centred
+
+
+def _checked(region: npt.ArrayLike, frames: int) -> FloatArray:
+    values = np.asarray(region, dtype=np.float64)
+    if values.shape != (frames, 3) or not np.isfinite(values).all() or values.min(initial=0.0) < 0:
+        found = f"found means of shape {values.shape}, least {values.min(initial=0.0):.2g}"
+        raise MatchingError(f"{found}; expected ({frames}, 3) linear values from 0 on; pass what the frames show")
+    return values

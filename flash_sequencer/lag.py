@@ -7,9 +7,10 @@ colour, averaged over the exposure) and fitted to the mean colour of the face, c
 
 where t is time and m the luminance of the screen as a slow meter sees it: automatic exposure that follows the flash
 takes gain away in proportion to m, and a slow change of exposure or room is one in t. The drift terms are held down by
-a small ridge, so that they explain what the screen cannot. The lag with the least residual is taken; frames that
-straddle a change tell it to within milliseconds. The exposure given is an upper bound: shorter ones are tried, too, and
-what that leaves open is part of the uncertainty.
+a small ridge, so that they explain what the screen cannot; how far the camera drifted is not read off them but found
+afterwards, at the lag, by `flash_sequencer.drift`. The lag with the least residual is taken; frames that straddle a
+change tell it to within milliseconds. The exposure given is an upper bound: shorter ones are tried, too, and what that
+leaves open is part of the uncertainty.
 
 Frames can change in time with the screen and yet answer another plan (a recording played in). So the colours of the
 steps are fitted freely as well, at the same lag. What they leave over is noise; how much of what they explain the
@@ -32,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flash_sequencer.errors import MatchingError
-from flash_sequencer.lag_fit import Candidates, FloatArray, Judgement, Scan, drift_of, judged, scanned
+from flash_sequencer.lag_fit import Candidates, FloatArray, Judgement, Scan, judged, scanned
 from flash_sequencer.palette import Srgb
 from flash_sequencer.player import DARK_SURROUND, PresentedStep
 from flash_sequencer.screen_light import NS_PER_S, ScreenLight
@@ -102,8 +103,8 @@ class LagEstimate:
     """Root mean square of the frames' answer over that of the noise of one frame."""
     frames: int
     """How many frames the estimate rests on."""
-    drift: FloatArray
-    """(F,3): per frame and channel the camera's gain relative to the first frame, as the fit has it; see `drift`."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """(lag ns, share explained) over the coarse grid from 0 to half a second, rising; empty with too few frames."""
 
     @property
     def plausible(self) -> bool:
@@ -111,7 +112,7 @@ class LagEstimate:
         return self.doubt is None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `drift` as a list of three numbers per frame."""
+        """JSON-ready; `curve` as a list of two numbers per lag."""
         numbers = ("explained", "free_explained", "agreement", "hue_agreement", "runner_up_explained")
         return {
             "plausible": self.plausible,
@@ -123,7 +124,7 @@ class LagEstimate:
             "runner_up_ns": self.runner_up_ns,
             "signal_to_noise": round(self.signal_to_noise, 3),
             "frames": self.frames,
-            "drift": np.round(self.drift, 4).tolist(),
+            "curve": [[lag_ns, round(explained, 4)] for lag_ns, explained in self.curve],
         }
 
 
@@ -148,7 +149,7 @@ def estimate_lag(
     last_s = float(light.seconds(presented[-1].ended_at_ns))
     used = _fresh(starts_s, values) & (starts_s >= -LEAD_S) & (starts_s <= last_s + LONGEST_LAG_S)
     if used.sum() < len(presented) + SPARE_FRAMES or not np.ptp(values[used], axis=0).any():
-        return _nothing(len(values), int(used.sum()), exposure_ns, len(presented))
+        return _nothing(int(used.sum()), exposure_ns, len(presented))
     candidates = Candidates(light, starts_s[used], values[used], exposure_ns / NS_PER_S)
     coarse = scanned(
         candidates, np.arange(0.0, LONGEST_LAG_S + COARSE_S / 2, COARSE_S), COARSE_EXPOSURES, METER_MEMORY_S
@@ -157,10 +158,10 @@ def estimate_lag(
     first_s = max(low_s - COARSE_S, coarse.best.lag_s - SEPARATE_S)
     last_s = min(high_s + COARSE_S, coarse.best.lag_s + SEPARATE_S)
     fine = scanned(candidates, np.arange(first_s, last_s, FINE_S), FINE_EXPOSURES, METER_MEMORY_S)
-    return _estimate(candidates, coarse, fine, starts_s)
+    return _estimate(candidates, coarse, fine)
 
 
-def _estimate(candidates: Candidates, coarse: Scan, fine: Scan, starts_s: FloatArray) -> LagEstimate:
+def _estimate(candidates: Candidates, coarse: Scan, fine: Scan) -> LagEstimate:
     low_s, high_s = fine.acceptable()
     if coarse.acceptable()[0] < low_s - COARSE_S or coarse.acceptable()[1] > high_s + COARSE_S:
         low_s, high_s = coarse.acceptable()
@@ -187,8 +188,13 @@ def _estimate(candidates: Candidates, coarse: Scan, fine: Scan, starts_s: FloatA
         runner_up_explained=relative,
         signal_to_noise=judgement.signal_to_noise,
         frames=len(candidates.values),
-        drift=drift_of(candidates, best, starts_s),
+        curve=_curve(coarse, candidates.total),
     )
+
+
+def _curve(scan: Scan, total: float) -> tuple[tuple[int, float], ...]:
+    lags_ns = np.rint(scan.lags_s * NS_PER_S).astype(np.int64)
+    return tuple(zip(lags_ns.tolist(), (1 - scan.residuals / total).tolist(), strict=True))
 
 
 def _doubt(judgement: Judgement, lag_ns: int, uncertainty_ns: int, runner_up: float) -> LagDoubt | None:
@@ -210,10 +216,10 @@ def _fresh(starts_s: FloatArray, values: FloatArray) -> npt.NDArray[np.bool_]:
     return np.asarray((starts_s > earlier) & ~repeated)
 
 
-def _nothing(frames: int, used: int, exposure_ns: int, steps: int) -> LagEstimate:
+def _nothing(used: int, exposure_ns: int, steps: int) -> LagEstimate:
     doubt = LagDoubt.TOO_FEW_FRAMES if used < steps + SPARE_FRAMES else LagDoubt.NO_ANSWER
     zeros = (0.0, 0.0, 0.0, 0.0)
-    return LagEstimate(0, MAX_UNCERTAINTY_NS, exposure_ns, doubt, *zeros, None, 0.0, 0.0, used, np.ones((frames, 3)))
+    return LagEstimate(0, MAX_UNCERTAINTY_NS, exposure_ns, doubt, *zeros, None, 0.0, 0.0, used)
 
 
 def _checked(

@@ -189,17 +189,3 @@ def judged(candidates: Candidates, best: Candidate) -> Judgement:
         signal_to_noise=float(np.sqrt(max(answer, 0.0) / values.size / max(noise, 1e-18))),
         least_gain=float(fitted(plan, values)[:, 1].min()),
     )
-
-
-def drift_of(candidates: Candidates, best: Candidate, starts_s: FloatArray) -> FloatArray:
-    """(F,3) gain of each frame at `starts_s` relative to the first, by the drift terms of the fit at `best`."""
-    lag_s = np.asarray(best.lag_s)
-    coefficients = fitted(
-        candidates.terms(lag_s, best.exposure_s, best.memory_s, candidates.starts_s), candidates.values
-    )
-    terms = candidates.terms(lag_s, best.exposure_s, best.memory_s, starts_s)
-    whole = np.einsum("fck,ck->fc", terms, coefficients)
-    steady = np.einsum("fck,ck->fc", terms[..., :PLAN_TERMS], coefficients[:, :PLAN_TERMS])
-    gains = np.divide(whole, steady, out=np.ones_like(whole), where=(steady > 0) & (whole > 0))
-    relative: FloatArray = gains / gains[0]
-    return relative

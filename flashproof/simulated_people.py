@@ -62,6 +62,9 @@ class SimulatedWebcamSettings:
     """For so long after opening the person is not yet in place: first far and aside, then coming."""
     locks: bool = False
     """Whether `lock` really holds exposure and balance; else they follow the light as the drawn phone's do."""
+    reaction: float | None = None
+    """Share of the way (in log) that exposure goes in a quarter of a second, 0 to below 1; white balance goes half of
+    that. None: as the drawn phone's. What wanders by itself does so as the drawn phone's in any case."""
 
     def __post_init__(self) -> None:
         from simulator.errors import require_between
@@ -75,6 +78,7 @@ class SimulatedWebcamSettings:
         require_between("duplicated_share", self.duplicated_share, 0.0, 0.9 - self.dropped_share, "give a share")
         require_between("size", self.size, 128, 1024, "give pixels")
         require_between("approach_s", self.approach_s, 0.0, 60.0, "give seconds")
+        require_between("reaction", self.reaction or 0.0, 0.0, 0.99, "give a share of the way")
 
 
 def draw_settings(seed: int, **fixed: float | int | bool) -> SimulatedWebcamSettings:

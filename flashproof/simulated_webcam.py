@@ -53,6 +53,8 @@ class TrueFrame:
     """The screen's time whose light the exposure saw first."""
     lit_to_ns: int
     repeated: bool
+    gains: tuple[float, float, float]
+    """What exposure and white balance multiplied each channel's light by, on a scale of its own."""
 
 
 class SimulatedWebcam:
@@ -155,7 +157,7 @@ class SimulatedWebcam:
         self._camera = self._camera_on(now_ns, self._screen)
         self._opened_ns = self._beat_ns = now_ns
         self._stamp_ns = -1
-        self._last: tuple[npt.NDArray[np.uint8], int] | None = None
+        self._last: tuple[npt.NDArray[np.uint8], int, tuple[float, float, float]] | None = None
         self._queue.clear()
         self._log, self._failure, self.dropped = [], None, 0
 
@@ -165,7 +167,7 @@ class SimulatedWebcam:
         wanted = self.settings
         self._clock = SimulatedClock(now_ns)
         camera = SimulatedCamera(
-            self.stage,
+            _reacting(self.stage, wanted.reaction),
             screen,
             self._clock,
             size=wanted.size,
@@ -228,7 +230,9 @@ class SimulatedWebcam:
             return
         repeated = fate < wanted.dropped_share + wanted.duplicated_share and self._last is not None
         if not repeated:
-            self._last = (self._photograph(), self._beat_ns)
+            image = self._photograph()
+            red, green, blue = map(float, self._opened().gains)
+            self._last = (image, self._beat_ns, (red, green, blue))
         assert self._last is not None, "a first frame is never repeated"
         self._stamp_ns = max(self._beat_ns + round(wobble * wanted.jitter_ms * NS_PER_MS), self._stamp_ns + 1)
         self._give(*self._last, repeated=repeated)
@@ -249,12 +253,20 @@ class SimulatedWebcam:
         share = (at_ns - self._opened_ns) / NS_PER_S / whole_s
         return float(np.clip((share - STILL_FAR) / (1.0 - STILL_FAR), 0.0, 1.0))
 
-    def _give(self, image: npt.NDArray[np.uint8], exposed_ns: int, *, repeated: bool) -> None:
+    def _give(
+        self, image: npt.NDArray[np.uint8], exposed_ns: int, gains: tuple[float, float, float], *, repeated: bool
+    ) -> None:
         lit_ns = exposed_ns - round(self.settings.latency_ms * NS_PER_MS)
-        truth = TrueFrame(self._stamp_ns, exposed_ns, lit_ns, lit_ns + self._opened().exposure_ns, repeated)
+        truth = TrueFrame(self._stamp_ns, exposed_ns, lit_ns, lit_ns + self._opened().exposure_ns, repeated, gains)
         with self._queue_lock:
             if len(self._queue) == PATIENCE_FRAMES:
                 self._queue.popleft()
                 self.dropped += 1
             self._queue.append(CameraFrame(image, self._stamp_ns))
             self._log.append(truth)
+
+
+def _reacting(stage: Stage, reaction: float | None) -> Stage:
+    if reaction is None:
+        return stage
+    return replace(stage, phone=replace(stage.phone, exposure_reaction=reaction, balance_reaction=reaction / 2))

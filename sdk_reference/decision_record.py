@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Annotated, Final, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from flash_sequencer.plan import FlashPlan, PlanError, challenge
@@ -111,6 +113,9 @@ class DecisionRecord(Record):
     """None when nothing was flashed."""
     lag_ns: Whole | None
     """From the screen to the camera's time stamps, as estimated from the frames."""
+    compensation: Annotated[tuple[tuple[Fraction, Fraction, Fraction], ...], Field(min_length=3, max_length=8)] | None
+    """By rank, what the linear light of red, green and blue was multiplied by to undo the camera's drift; None: the
+    frames that were judged, and hashed, are as filmed."""
     frames: Annotated[tuple[FrameIncluded, ...], Field(max_length=8)] | None
     """By rank; None unless asked for."""
 
@@ -123,6 +128,8 @@ class DecisionRecord(Record):
         if _utc(self.decided_at) < _utc(self.started_at):
             raise ValueError("a decision before its attempt began")
         self._check_plan()
+        if self.compensation is not None and len(self.compensation) != self.n0:
+            raise ValueError(f"a compensation of {len(self.compensation)} frames, where the plan has {self.n0}")
         if self.frames is not None:
             self._check_frames(self.frames)
         return self
@@ -172,12 +179,14 @@ def record_of(
     durations_ns: Mapping[str, int],
     presented: SafetyReport | None,
     lag_ns: int | None,
+    factors: npt.NDArray[np.float64] | None,
     include_frames: bool = False,
 ) -> DecisionRecord:
     """Put the record of one attempt together.
 
     `artifact` is the path of the model file within the bundle; the times carry an offset from UTC; `durations_ns` names
-    the attempt's parts (`positioning`, `flash`, `decision`, …). With `include_frames` the pictures are inside.
+    the attempt's parts (`positioning`, `flash`, `decision`, …); `factors` (N0,3) are those of the frames' choice. With
+    `include_frames` the pictures are inside.
     Raises NonceRefused for a plan that is no challenge, ValueError for values that contradict each other.
     """
     if plan.nonce is None:
@@ -203,6 +212,7 @@ def record_of(
         durations_ns=dict(durations_ns),
         presented=None if presented is None else _presented(presented),
         lag_ns=lag_ns,
+        compensation=None if factors is None else tuple(_fractions(row) for row in factors.tolist()),
         frames=_included(capture) if include_frames and capture is not None else None,
     )
 
@@ -216,6 +226,11 @@ def utc_text(moment: datetime) -> str:
 
 def _utc(text: str) -> datetime:
     return datetime.strptime(text, TIME_FORMAT).replace(tzinfo=timezone.utc)
+
+
+def _fractions(row: list[float]) -> tuple[str, str, str]:
+    red, green, blue = (f"{value:.6f}" for value in row)
+    return red, green, blue
 
 
 def _presented(report: SafetyReport) -> Presented:

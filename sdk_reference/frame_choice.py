@@ -2,14 +2,14 @@
 
 Not in the paper, which has one frame per colour. Works on thumbnails of the frames, laid into the alignment template
 by the face found before the flash: their mean colours tell at what lag the frames follow the screen
-(`flash_sequencer.lag`), and their detail which frame of a step is the sharpest. A film that does not follow its plan,
-be it played in or too weak to be seen, ends here.
+(`flash_sequencer.lag`) and how the camera's gain moved (`flash_sequencer.drift`), and their detail which frame of a
+step is the sharpest. A film that does not follow its plan, be it played in or too weak to be seen, ends here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -17,23 +17,29 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from flash_sequencer.colour import relative_luminance, srgb8_to_linear
+from flash_sequencer.colour import SRGB8_TO_LINEAR, relative_luminance, srgb8_to_linear
+from flash_sequencer.drift import estimate_drift
 from flash_sequencer.errors import MatchingError
 from flash_sequencer.lag import LagEstimate, estimate_lag
 from flash_sequencer.matching import Matching, match
 from sdk_reference.align import TEMPLATE, Affine, estimate_affine
 from sdk_reference.camera import CameraFrame
 from sdk_reference.capture import Capture, Labels
+from sdk_reference.compensation import compensated, factors_against, is_clear
 from sdk_reference.continuity import Continuity, Image
 from sdk_reference.errors import FlashNotSeen, StepMissed
 from sdk_reference.flash_take import FlashTake
 from sdk_reference.landmarks import Face
+from sdk_reference.quality import CLIPPED_LEVEL, DARK_LEVEL, MIN_BACKGROUND_PIXELS, background_region
 from sdk_reference.session_clock import NS_PER_MS
 
 SETTLING_NS: Final = 20 * NS_PER_MS
 """At the start of each step, on top of the lag's uncertainty: a panel's pixels are still turning."""
 THUMBNAIL: Final = 64
 """Pixels of the template's side: a mean needs no more, and a film has a hundred frames."""
+DARK: Final = float(SRGB8_TO_LINEAR[DARK_LEVEL])
+CLIPPED: Final = float(SRGB8_TO_LINEAR[CLIPPED_LEVEL])
+MIN_BACKGROUND: Final = MIN_BACKGROUND_PIXELS * THUMBNAIL**2 // TEMPLATE.size**2
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,6 +55,10 @@ class FrameChoice:
     lag: LagEstimate
     face_linear: Floats
     """(F,3): mean linear RGB of the face in every frame of the film."""
+    drift: Floats
+    """(F,3): gain of the camera in every frame of the film relative to the first, per channel."""
+    factors: Floats | None
+    """(N0,3): what the linear light of `capture`'s frames was multiplied by to undo the drift; None: as filmed."""
     settling_ns: int = SETTLING_NS
 
 
@@ -60,6 +70,7 @@ class FaceTrack:
         self._to_thumbnail = estimate_affine(face.points) * (THUMBNAIL / TEMPLATE.size)
         self.continuity = Continuity()
         self._means: list[Floats] = []
+        self._background: list[Image] = []
         self.sharpness: list[float] = []
         """Per frame; larger is sharper."""
 
@@ -73,6 +84,7 @@ class FaceTrack:
         """Measure the next frame of the film."""
         thumbnail = self.watch(frame)
         self._means.append(np.asarray(thumbnail[_face_region()].mean(axis=0), np.float64))
+        self._background.append(thumbnail[_background_region()])
         self.sharpness.append(_sharpness(thumbnail))
 
     @property
@@ -80,14 +92,27 @@ class FaceTrack:
         """(F,3): mean linear RGB."""
         return np.array(self._means).reshape(-1, 3)
 
+    @property
+    def background(self) -> Floats | None:
+        """(F,3): mean linear RGB of what is well exposed in every frame; None where that is too little.
 
-def choose_frames(take: FlashTake, track: FaceTrack, exposure_ns: int, labels: Labels | None = None) -> FrameChoice:
+        What lies beyond the frame is black, and so not well exposed.
+        """
+        pixels = np.array(self._background)
+        usable = ((pixels >= DARK) & (pixels < CLIPPED)).all(axis=(0, 2))
+        return pixels[:, usable].mean(axis=1, dtype=np.float64) if usable.sum() >= MIN_BACKGROUND else None
+
+
+def choose_frames(
+    take: FlashTake, track: FaceTrack, exposure_ns: int, labels: Labels | None = None, *, held: bool = False
+) -> FrameChoice:
     """Choose one frame per step of the film, all of whose frames `track` has seen; `exposure_ns` is the longest.
 
+    Where the camera's drift is clear, it is undone in the chosen frames, unless exposure and white balance were `held`.
     Raises FlashNotSeen and StepMissed.
     """
-    timestamps_ns, means = [frame.timestamp_ns for frame in take.frames], track.means
-    lag = _lag(take, timestamps_ns, means, exposure_ns)
+    timestamps_ns = [frame.timestamp_ns for frame in take.frames]
+    lag = _lag(take, timestamps_ns, track.means, exposure_ns)
     try:
         matching = match(
             take.presented,
@@ -100,7 +125,13 @@ def choose_frames(take: FlashTake, track: FaceTrack, exposure_ns: int, labels: L
         )
     except MatchingError as error:
         raise _step_missed(error) from error
-    return FrameChoice(take, _capture(take, matching, labels), matching, lag, means)
+    regions = [track.means] if track.background is None else [track.means, track.background]
+    drift = estimate_drift(take.presented, timestamps_ns, regions, lag_ns=lag.lag_ns, exposure_ns=lag.exposure_ns)
+    gains, capture = drift[list(matching.frame_index_by_rank)], _capture(take, matching, labels)
+    factors = factors_against(gains) if is_clear(gains) and not held else None
+    if factors is not None:
+        capture = replace(capture, frames=compensated(capture.frames, factors))
+    return FrameChoice(take, capture, matching, lag, track.means, drift, factors)
 
 
 def _lag(take: FlashTake, timestamps_ns: Sequence[int], means: Floats, exposure_ns: int) -> LagEstimate:
@@ -148,6 +179,13 @@ def _sharpness(thumbnail: Image) -> float:
     luminance = np.asarray(relative_luminance(thumbnail), np.float32)
     detail = cv2.Laplacian(luminance, cv2.CV_32F)[_face_region()]
     return float(detail.std() / max(float(luminance[_face_region()].mean()), 1e-6))
+
+
+@lru_cache(maxsize=1)
+def _background_region() -> npt.NDArray[np.bool_]:
+    region = background_region(THUMBNAIL)
+    region.setflags(write=False)
+    return region
 
 
 @lru_cache(maxsize=1)

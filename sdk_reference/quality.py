@@ -172,10 +172,10 @@ def _motion(preprocessed: Preprocessed) -> float:
     return max(float(np.sqrt(((a - b) ** 2).sum(axis=1).mean())) for a, b in combinations(placed, 2))
 
 
-def background_region() -> npt.NDArray[np.bool_]:
-    """Return the (256,256) mask of what is neither face nor hair nor shoulders: above the mouth, beside the ellipse."""
-    mask = ~TEMPLATE.face_region(grow=BACKGROUND_GROW)
-    mask[int(TEMPLATE.ellipse_centre[1]) :] = False
+def background_region(size: int = TEMPLATE.size) -> npt.NDArray[np.bool_]:
+    """Return the (size,size) mask of what is no face, hair or shoulder: above the mouth, beside the ellipse."""
+    mask = ~TEMPLATE.face_region(size, grow=BACKGROUND_GROW)
+    mask[int(TEMPLATE.ellipse_centre[1]) * size // TEMPLATE.size :] = False
     return mask
 
 

@@ -27,6 +27,7 @@ def trace_of(attempt: Attempt, rig: Rig) -> LiveTrace:
         exposure_ns=rig.exposure_ns,
         settling_ns=choice.settling_ns if choice is not None else 0,
         lag=None if choice is None else _lag(choice),
+        exposure_corrected=choice is not None and choice.factors is not None,
         safety=attempt.safety.to_dict(),
         camera=rig.camera_info,
         display=rig.display_info,
@@ -66,7 +67,7 @@ def _frames(attempt: Attempt) -> tuple[TracedFrame, ...]:
             face_linear=_triple(choice.face_linear[index]),
             used_for_rank=rank_of.get(index),
             drop_reason=reason_of.get(index),
-            gains=_triple(choice.lag.drift[index]),
+            gains=_triple(choice.drift[index]),
         )
         for index, frame in enumerate(take.frames)
     )
@@ -80,6 +81,7 @@ def _lag(choice: FrameChoice) -> TracedLag:
         explained=lag.explained,
         plausible=lag.plausible,
         doubt=None if lag.doubt is None else lag.doubt.value,
+        curve=lag.curve,
     )
 
 

@@ -91,6 +91,11 @@ class SimulatedCamera:
         """Length of an exposure."""
         return self._exposure_ns
 
+    @property
+    def gains(self) -> np.ndarray:
+        """(3,) what the last frame's exposure and balance multiply each channel by: full scale per cd/m²."""
+        return self._exposure.gain * self._exposure.balance
+
     def open(self) -> None:
         """Start the stream: meter the scene under a grey screen, at rest."""
         self.meter()

@@ -49,6 +49,7 @@ def made_up_record(**changes: Any) -> DecisionRecord:
             safe=True, general_flashes="2.0", red_flashes="1.0", luminance_flashes="2.5", longest_train_ms=0
         ),
         "lag_ns": 45_000_000,
+        "compensation": None,
         "frames": None,
     }
     return DecisionRecord(**{**fields, **changes})

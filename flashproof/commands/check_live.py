@@ -208,5 +208,6 @@ def write_record(
         durations_ns=last.durations_ns,
         presented=last.safety,
         lag_ns=None if last.choice is None else last.choice.lag.lag_ns,
+        factors=None if last.choice is None else last.choice.factors,
     )
     write_atomically(options.record, sign(record, key).encode())

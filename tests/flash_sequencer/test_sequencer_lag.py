@@ -9,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from flash_sequencer.drift import compensated, drift_from_background, drift_from_face
 from flash_sequencer.errors import MatchingError
 from flash_sequencer.lag import LagDoubt, LagEstimate, estimate_lag
 from flash_sequencer.lag_trial import answering_another, estimated, made_up, trial
@@ -63,14 +62,18 @@ def test_light_over_an_exposure_is_that_of_every_moment_of_it() -> None:
     assert shares.min() >= 0 and shares.sum(axis=1).max() <= 1 + 1e-9
 
 
-def test_a_camera_that_follows_the_flash_is_followed_and_its_drift_told() -> None:
+def test_a_camera_that_follows_the_flash_is_followed() -> None:
     gains = 1 - 0.25 * np.clip(np.arange(80) / 60, 0, 1)
     found = estimate(face(90) * gains[:, None])
     assert found.plausible
     assert abs(found.lag_ns - 90 * MS) <= found.uncertainty_ns
-    drift = drift_from_face(found)
-    assert drift.exposure[10] > 1.05 * drift.exposure[50]
-    assert 1.1 < drift.largest_exposure_change < 1.6
+
+
+def test_the_curve_of_the_scan_has_its_top_at_the_lag() -> None:
+    curve = np.array(estimate(face(140)).curve)
+    assert curve[0, 0] == 0 and curve[-1, 0] == 500 * MS and (np.diff(curve[:, 0]) == 5 * MS).all()
+    assert abs(curve[curve[:, 1].argmax(), 0] - 140 * MS) <= 5 * MS and 0.99 < curve[:, 1].max() <= 1
+    assert curve[:, 1].min() < 0.6
 
 
 @pytest.mark.parametrize("share", [1.0, 2.0])
@@ -92,8 +95,7 @@ def test_frames_that_answer_nothing_or_another_plan_are_doubted() -> None:
     assert not estimate_lag(other, stamps, face(90), exposure_ns=20 * MS).plausible
     few = estimate_lag(STEPS, stamps[:9], face(90)[:9], exposure_ns=20 * MS)
     assert (few.doubt, few.lag_ns) == (LagDoubt.TOO_FEW_FRAMES, 0)
-    with pytest.raises(MatchingError, match="plausible"):
-        drift_from_face(few)
+    assert few.curve == ()
 
 
 @pytest.mark.parametrize(
@@ -122,21 +124,6 @@ def test_made_up_sequences_are_found_and_others_are_not_believed(profile: str) -
     assert row.wrong_frames == 0
     assert row.other_believed <= 5
     assert row.none_believed <= 3
-
-
-def test_a_background_tells_the_drift_and_its_factors_undo_it() -> None:
-    gains = np.array([[1, 1, 1], [0.8, 0.8, 0.9], [0.5, 0.6, 0.7]])
-    drift = drift_from_background(0.2 * gains)
-    np.testing.assert_allclose(drift.gains * compensated(drift.gains), 1)
-    np.testing.assert_allclose(drift.gains, gains)
-    assert drift.largest_exposure_change == pytest.approx(1 / np.cbrt(0.5 * 0.6 * 0.7))
-    assert drift.largest_balance_change > 1.1
-    for senseless in (np.zeros((3, 3)), np.full((3, 3), np.nan), np.ones((3, 2)), np.ones((0, 3))):
-        with pytest.raises(MatchingError, match="expected"):
-            drift_from_background(senseless)
-    for gains in ([[0.0, 1, 1]], [[5.0, 1, 1]], [[np.nan, 1, 1]]):
-        with pytest.raises(MatchingError, match="expected"):
-            compensated(gains)
 
 
 def test_frames_of_other_hues_at_the_right_moments_are_not_believed() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from virtual_session import detector, shipped_checker
 
 from flash_sequencer.plan import challenge
-from flashproof import fault_trial, live_trial, replay_trial, trials_page
+from flashproof import drift_trial, fault_trial, live_trial, replay_trial, trials_page
 from flashproof.headless import HeadlessDisplay
 
 FILMED = 1  # the number of a replay trial's session that is judged live
@@ -62,6 +63,37 @@ def test_a_film_passes_under_its_own_plan_and_not_under_others(film: replay_tria
     assert replay_trial.answer(film, film.take.plan, shipped_checker()) == "live"
     answers = [replay_trial.answer(film, challenge(bytes([k]) * 16), shipped_checker()) for k in range(4)]
     assert "live" not in answers
+
+
+def test_a_film_is_judged_in_every_way_under_every_reaction(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(drift_trial, "REACTIONS", (0.0, 0.9))
+    still, reacting = drift_trial.lines_of(1000, shipped_checker(), detector())
+    assert (still.kind, still.reaction, reacting.reaction) == ("live", 0.0, 0.9)
+    assert still.true_change < 1.02 < 1.08 < reacting.true_change and not still.clear
+    for line in (still, reacting):
+        assert set(line.answers) == set(drift_trial.WAYS)
+        assert line.answers["true"].gain_error < 1e-6
+        assert line.answer("shipped") == line.answers["both" if line.clear else "as_filmed"]
+    assert still.answers["as_filmed"].verdict == still.answers["true"].verdict == "live"
+    assert reacting.answers["both"].gain_error < reacting.answers["as_filmed"].gain_error
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps(asdict(line)) + "\n" for line in (still, reacting)) + "{", encoding="utf-8")
+    assert drift_trial.read_lines(path) == [still, reacting]
+
+
+def test_the_trial_of_drift_counts_by_how_far_exposure_really_moved() -> None:
+    right, wrong = (drift_trial.Answer(score, verdict, [], 0.1) for score, verdict in ((0.9, "live"), (0.1, "spoof")))
+    moved = {"as_filmed": wrong, "face": wrong, "both": right, "true": right}
+    live = drift_trial.Line(0, "live", 9.0, 0.9, true_change=1.3, clear=True, answers=moved)
+    attack = replace(live, number=1, kind="print", true_change=1.0, clear=False, answers=dict.fromkeys(moved, wrong))
+    found = drift_trial.summary([live, attack, replace(attack, number=3, failed_as="no_face", answers={})])
+    assert (found["films"], found["not_judged"]) == (3, {"no_face": 1})
+    strata = found["by_true_change_of_exposure"]
+    assert [stratum["films"] for stratum in strata.values()] == [2, 1, 0, 1, 0]
+    for way in ("as_filmed", "background"):
+        assert strata["all"][way]["verdicts"] == {"live": {"spoof": 1}, "print": {"spoof": 1}, "replay": {}, "mask": {}}
+    assert strata["all"]["shipped"]["verdicts"]["live"] == {"live": 1}
+    assert strata["all"]["shipped"]["auc"]["value"] == 1.0 and strata["all"]["undone"] == 0.5
 
 
 @pytest.mark.parametrize("fault", ["unplugged", "model_failed", "disk_full", "screen_not_full"])

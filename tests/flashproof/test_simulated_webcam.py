@@ -56,6 +56,22 @@ def detector() -> Iterator[FaceMeshDetector]:
     found.close()
 
 
+@pytest.mark.parametrize(("reaction", "changed"), [(0.0, False), (0.9, True)])
+def test_a_camera_reacts_as_it_is_told_and_its_gains_are_known(reaction: float, changed: bool) -> None:
+    def lit(at_ns: int) -> tuple[int, int, int]:
+        return (255, 255, 255) if at_ns > 8 * SECOND else (0, 0, 0)
+
+    clock = Clock()
+    camera = simulated(clock, lit, reaction=reaction, ambient_lux=5.0)
+    camera.open()
+    frames = filmed(camera, clock, 2.0)
+    gains = np.array([frame.gains for frame in camera.log])
+    before, after = gains[20], gains[-1]
+    assert gains.shape == (len(camera.log), 3) and len(frames) >= 50
+    assert (after.mean() < 0.8 * before.mean()) == changed
+    camera.close()
+
+
 def test_a_frame_comes_when_its_exposure_and_transport_are_over() -> None:
     clock = Clock()
     camera = simulated(clock, exposure_ms=20.0, transport_ms=15.0)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_up_records import DECIDED, NONCE, PLAN, made_up_record
 from stub_capture import StubDetector, stub_capture
@@ -36,6 +37,7 @@ def recorded(result: CheckResult, **changes: Any) -> DecisionRecord:
         "durations_ns": {"flash": 1_500_000_000},
         "presented": PLAN.safety,
         "lag_ns": 45_000_000,
+        "factors": None,
     }
     return record_of(result, changes.pop("plan", PLAN), **{**arguments, **changes})
 
@@ -50,6 +52,15 @@ def test_a_live_check_becomes_a_record_of_what_it_rests_on(checker: Checker) -> 
     assert float(record.score or "nan") == pytest.approx(result.decision.score, abs=5e-7)
     assert record.presented is not None and record.presented.safe
     assert (record.attempt, record.lag_ns, record.decided) == (2, 45_000_000, DECIDED)
+
+
+def test_what_undid_the_cameras_drift_is_in_the_record(checker: Checker) -> None:
+    factors = np.linspace(0.4, 1.0, 15).reshape(5, 3)
+    record = recorded(checker.check(stub_capture(PLAN)), factors=factors)
+    assert record.compensation is not None
+    np.testing.assert_allclose(np.array(record.compensation, np.float64), factors, atol=5e-7)
+    assert DecisionRecord.model_validate_json(record.canonical_json()) == record
+    assert recorded(checker.check(stub_capture(PLAN))).compensation is None
 
 
 def test_no_picture_is_inside_unless_asked(checker: Checker) -> None:
@@ -111,6 +122,8 @@ def test_the_text_is_canonical() -> None:
         ({"attempt": 0}, "greater than or equal to 1"),
         ({"attempt": True}, "valid integer"),
         ({"lag_ns": 2**53}, "less than or equal"),
+        ({"compensation": (("1.000000",) * 3,) * 4}, "compensation of 4 frames"),
+        ({"compensation": (("1.000001",) * 3,) * 5}, "match pattern"),
         ({"durations_ns": {"flash": -1}}, "greater than or equal"),
         ({"reasons": ("Moved!",), "verdict": "retry"}, "match pattern"),
         ({"version": 2}, "Input should be 1"),

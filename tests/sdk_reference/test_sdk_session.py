@@ -11,10 +11,12 @@ from virtual_session import QUICK, Scene, shipped_checker
 
 from flash_sequencer.plan import challenge
 from flashproof.faulty_camera import FAULTS, Fault, ScriptedFaults
+from flashproof.simulated_people import SimulatedWebcamSettings
 from sdk_reference.camera import CameraFrame, CameraInfo, CameraStream
 from sdk_reference.checker import Checker
 from sdk_reference.display import DisplayState, FlashScreen, GuideScreen, ResultScreen
 from sdk_reference.errors import CameraLost, DisplayLost, FaceChanged, ModelFailed, NonceRefused, RuntimeFailure
+from sdk_reference.live_report import render_live
 from sdk_reference.same_face import FaceChange
 from sdk_reference.session import SessionResult
 from sdk_reference.session_clock import NS_PER_S
@@ -128,8 +130,21 @@ def test_what_was_presented_is_safe_and_traced(live: tuple[Scene, SessionResult]
     assert session.last.safety.ok and trace.safety is not None and trace.safety["ok"]
     assert trace.used == 5 and len(trace.steps) == 5 and trace.lag is not None and trace.lag.plausible
     assert abs(trace.lag.lag_ns / 1e6 - 45.0) <= trace.lag.uncertainty_ns / 1e6 <= 30.0
+    top_ns, explained = max(trace.lag.curve, key=lambda point: point[1])
+    assert abs(top_ns - trace.lag.lag_ns) <= trace.lag.uncertainty_ns and explained > 0.9
+    assert not trace.exposure_corrected
     spent = after_flash_ms(session.last)
     assert {"matching", "landmarks", "model"} <= set(spent)
+
+
+def test_a_camera_that_gives_way_to_the_flash_is_compensated_and_the_trace_says_so() -> None:
+    session = Scene(seed=4, lux=6.0, camera=SimulatedWebcamSettings(reaction=0.6)).hold()
+    choice, trace = session.last.choice, trace_of(session.last, session.rig)
+    assert choice is not None and choice.factors is not None and trace.exposure_corrected
+    gains = {frame.used_for_rank: frame.gains for frame in trace.frames if frame.used_for_rank is not None}
+    divided = np.array([choice.factors[rank] * np.array(gains[rank]) for rank in range(5)])
+    np.testing.assert_allclose(divided, divided[0, 0])
+    assert "divided out before judging" in render_live(trace)
 
 
 @pytest.mark.parametrize(("kind", "seed"), [("print", 1), ("mask", 3)])
