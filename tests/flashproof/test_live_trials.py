@@ -11,6 +11,7 @@ from virtual_session import detector, shipped_checker
 from flash_sequencer.plan import challenge
 from flashproof import fault_trial, live_trial, replay_trial, trials_page
 from flashproof.headless import HeadlessDisplay
+from sdk_reference.display import FlashScreen
 
 FILMED = 1  # the number of a replay trial's session that is judged live
 
@@ -64,12 +65,30 @@ def test_a_film_passes_under_its_own_plan_and_not_under_others(film: replay_tria
     assert "live" not in answers
 
 
-@pytest.mark.parametrize("fault", ["unplugged", "model_failed", "disk_full", "screen_not_full"])
-def test_a_fault_ends_in_a_reason(fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("unplugged", "camera_lost"),
+        ("screen_not_full", "screen_not_full"),
+        ("model_failed", "model_failed"),
+        ("bundle_removed", "bundle_not_found"),
+        ("zip_bundle_removed", "bundle_not_found"),
+        ("model_replaced", "bundle_hash_mismatch"),
+        ("disk_full", "output_not_writable"),
+    ],
+)
+def test_a_fault_ends_in_a_reason(fault: str, reason: str) -> None:
     trial = fault_trial.Trial(2, 60.0, shipped_checker(), detector())
-    trial.strike(fault, 3_500_000_000)
-    verdict, reason = trial.hold()
-    assert verdict != "live" and reason and not trial.display.is_open
+    verdict, code = trial.hold(fault, 3_500_000_000)
+    assert verdict != "live" and code == reason and not trial.display.is_open
+
+
+def test_a_disk_that_fills_up_after_the_nonce_was_noted_leaves_no_record_and_no_verdict() -> None:
+    undisturbed = fault_trial.Trial(2, 60.0, shipped_checker(), detector())
+    assert undisturbed.hold()[0] == "live"
+    last_flash_ns = max(at_ns for at_ns, screen in undisturbed.display.shown if isinstance(screen, FlashScreen))
+    trial = fault_trial.Trial(2, 60.0, shipped_checker(), detector())
+    assert trial.hold("disk_full", last_flash_ns) == ("error", "output_not_writable")
 
 
 def test_the_page_says_what_the_trials_wrote() -> None:
