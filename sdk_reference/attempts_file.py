@@ -53,7 +53,8 @@ class AttemptsFile:
     def __init__(self, path: str | Path, clock_s: Callable[[], float]) -> None:
         """`clock_s` tells seconds since 1970 UTC. Raises OutputNotWritable: no file, no attempt."""
         self._path, self._clock_s = Path(path), clock_s
-        self._table = self._made() if self._is_new() else self._found()
+        # In a file that was there nothing is created: one that is empty has no count, and none is made up for it.
+        self._table = self._made() if self._is_new() else DurableTable(self._path, "", WHAT, alone=True)
 
     def read(self) -> Spent:
         """What is kept. Raises OutputNotWritable when it is damaged."""
@@ -61,7 +62,11 @@ class AttemptsFile:
             rows = database.execute("SELECT used, number, paused_at_s, sha256 FROM attempts").fetchall()
         spent = Spent(*rows[0][:3]) if len(rows) == 1 else None
         if spent is None or spent.row != rows[0] or not _possible(spent):
-            raise self._damaged("that does not agree with itself")
+            raise OutputNotWritable(
+                found=f"a {WHAT} at {self._path} that does not agree with itself",
+                expected="the one that was written, or no file yet",
+                remedy="find out what damaged it; whoever answers for the checks may remove it, which forgives all",
+            )
         return spent
 
     def write(self, used: int, number: int) -> None:
@@ -99,18 +104,6 @@ class AttemptsFile:
             self._path.unlink(missing_ok=True)
             raise
         return table
-
-    def _found(self) -> DurableTable:
-        if self._path.is_file() and self._path.stat().st_size == 0:  # which SQLite would take for a new one
-            raise self._damaged("that is empty")
-        return DurableTable(self._path, "", WHAT, alone=True)
-
-    def _damaged(self, how: str) -> OutputNotWritable:
-        return OutputNotWritable(
-            found=f"a {WHAT} at {self._path} {how}",
-            expected="the one that was written, or no file yet",
-            remedy="find out what damaged it; who answers for the checks may remove it, which forgives all attempts",
-        )
 
 
 def _possible(spent: Spent) -> bool:

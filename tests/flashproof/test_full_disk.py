@@ -15,7 +15,7 @@ from stub_filmer import StubFilmer
 
 from flashproof import full_disk
 from flashproof.full_disk import FILLER, MountedDisk, SmallDisk, small_disk
-from sdk_reference.atomic_files import write_atomically
+from sdk_reference.atomic_files import require_place, write_atomically
 from sdk_reference.collecting import collect, order_for
 from sdk_reference.consent import require_consent
 from sdk_reference.errors import OutputNotWritable
@@ -75,6 +75,14 @@ def test_a_small_file_is_whole_or_absent(disk: SmallDisk) -> None:
         with pytest.raises(OutputNotWritable, match="room left"):
             write_atomically(disk.folder / name, bytes(8192))
     assert left(disk) == {"old.json"} and (disk.folder / "old.json").read_bytes() == b"old"
+
+
+def test_a_place_without_room_is_found_before_the_work(disk: SmallDisk) -> None:
+    require_place(disk.folder / "page.html")
+    disk.fill()
+    with pytest.raises(OutputNotWritable, match="room left"):
+        require_place(disk.folder / "page.html")
+    assert left(disk) == set()
 
 
 def test_a_recording_that_finds_no_room_leaves_nothing(disk: SmallDisk) -> None:
