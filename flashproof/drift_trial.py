@@ -42,6 +42,7 @@ from sdk_reference.compensation import compensated, factors_against, is_clear
 from sdk_reference.display import FlashScreen
 from sdk_reference.errors import UserFailure
 from sdk_reference.flash_take import film
+from sdk_reference.flash_watch import FlashWatch
 from sdk_reference.frame_choice import FaceTrack, FrameChoice, choose_frames
 from sdk_reference.landmarks import LandmarkDetector, find_single_face
 from sdk_reference.rig import Rig
@@ -133,8 +134,9 @@ def filmed(rig: Rig, plan: FlashPlan, detector: LandmarkDetector) -> tuple[Frame
         rig.show(FlashScreen(METERING_GREY))
         *_, last = rig.frames_until(rig.now_ns() + METERING_NS)
         rig.lock_camera()
-        track = FaceTrack(find_single_face(detector.detect(last.image), last.image.shape))
-        take = film(rig, plan, track.see)
+        face = find_single_face(detector.detect(last.image), last.image.shape)
+        track = FaceTrack(face)
+        take = film(rig, plan, track.see, FlashWatch(rig, detector, face))
         trailing = list(rig.frames_until(rig.now_ns() + TRAILING_NS))
         for frame in trailing:
             track.see(frame)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,21 @@ def writing_to(path: Path) -> Iterator[None]:
             expected="a place that can be written, with room left",
             remedy="choose another place or make room; what was complete before is kept",
         ) from error
+
+
+def require_place(path: Path) -> None:
+    """Make the folder of a file that is to be written later, and write a byte there to see that it can be.
+
+    Raises OutputNotWritable: before the work that the file is to hold, instead of after it.
+    """
+    with writing_to(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.parent.is_file():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            probe.write(b"?")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

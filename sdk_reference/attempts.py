@@ -16,16 +16,21 @@ A retry with several reasons costs what its dearest one does; a reason that is n
 after an attempt is first · growth^(used − 1), `used` being what all attempts so far cost, at most `longest_pause_s`:
 with the defaults 2, 4, 8, 16 s after spoofs, and 1.2 s after the first retry for want of light.
 
-The count lives in memory. An app that must not forget it when it is started again keeps it on its server, as
-docs/records.md says.
+Without a `path` the count lives in memory; with one it goes on when the app is started again
+(`sdk_reference.attempts_file`), an attempt that was killed counting in full. Of the pause what is left is then told by
+the system's clock: set back, it makes the whole pause begin again, once; set forward, it shortens the pause, which only
+a server can prevent (docs/records.md), but never the count.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Final
 
+from sdk_reference.attempts_file import AttemptsFile
 from sdk_reference.decide import Verdict
 from sdk_reference.errors import (
     AttemptsUsedUp,
@@ -83,8 +88,14 @@ class Attempts:
         first_pause_s: float = FIRST_PAUSE_S,
         growth: float = GROWTH,
         longest_pause_s: float = LONGEST_PAUSE_S,
+        path: str | Path | None = None,
+        clock_s: Callable[[], float] = time.time,
     ) -> None:
-        """`clock_ns` is monotonic; should it jump back all the same, the pause begins again. Raises ValueError."""
+        """`clock_ns` is monotonic; should it jump back all the same, the pause begins again. Raises ValueError.
+
+        `path`: the file that keeps the count, by `clock_s` (seconds since 1970); None: in memory. One that cannot be
+        written, is damaged or in use raises OutputNotWritable, here and in `begin` and `end`: no count, no attempt.
+        """
         if type(limit) is not int or not 1 <= limit <= MAX_LIMIT:
             raise ValueError(f"found limit {limit!r}; expected 1 to {MAX_LIMIT}")
         if not 0 <= first_pause_s <= longest_pause_s < math.inf or not 1 <= growth <= MAX_GROWTH:
@@ -99,6 +110,9 @@ class Attempts:
         self._pause_ns = 0
         self._pause_from_ns = 0
         self._latest_ns: int | None = None
+        self._file = None if path is None else AttemptsFile(path, clock_s)
+        if self._file is not None:
+            self._go_on(self._file)
 
     @property
     def number(self) -> int:
@@ -122,20 +136,25 @@ class Attempts:
         left_ns = self._pause_from_ns + self._pause_ns - now_ns
         return max(left_ns, 0) / NS_PER_S
 
-    def begin(self) -> int:
-        """Begin an attempt and return its number, from 1. It counts in full until `end` says how it ended.
-
-        Raises AttemptsUsedUp when none is left, ValueError when the pause is not over or an attempt is still running.
-        """
+    def require_left(self) -> None:
+        """Raise AttemptsUsedUp when none is left."""
         if self.used_up:
             raise AttemptsUsedUp(
                 found=f"{self._number} attempts that used up all {self._limit // QUARTERS}",
                 expected="fewer",
                 remedy="start over with whoever asked you for this check",
             )
+
+    def begin(self) -> int:
+        """Begin an attempt and return its number, from 1. It counts in full until `end` says how it ended.
+
+        Raises AttemptsUsedUp when none is left, ValueError when the pause is not over or an attempt is still running.
+        """
+        self.require_left()
         if not self.may_start():
             state = "an attempt that still runs" if self._running else f"{self.pause_left_s():.1f} s of pause left"
             raise ValueError(f"found {state}; expected none; ask may_start() first")
+        self._keep(self._used + QUARTERS, self._number + 1)
         self._running = True
         self._number += 1
         self._used += QUARTERS
@@ -147,8 +166,33 @@ class Attempts:
         if not self._running:
             raise ValueError("found no attempt that runs; expected one; call begin() first")
         self._running = False
-        self._used = 0 if verdict == "live" else self._used - QUARTERS + cost(verdict, reasons)
+        used = 0 if verdict == "live" else self._used - QUARTERS + cost(verdict, reasons)
+        self._keep(used, self._number)  # where that fails, the attempt goes on counting in full
+        self._used = used
         self._start_pause()
+
+    def close(self) -> None:
+        """Close the file, if there is one; nothing may be begun afterwards."""
+        if self._file is not None:
+            self._file.close()
+
+    def _keep(self, used: int, number: int) -> None:
+        if self._file is not None:
+            self._file.write(used, number)
+
+    def _go_on(self, file: AttemptsFile) -> None:
+        """Take up the count and what is left of the pause."""
+        try:
+            spent = file.read()
+            self._used, self._number = spent.used, spent.number
+            self._start_pause()
+            gone_s = file.now_s() - spent.paused_at_s
+            if gone_s < 0:  # the clock was set back: how much of the pause has really passed is unknown
+                file.write(spent.used, spent.number)
+            self._pause_from_ns -= round(min(max(gone_s, 0.0), self._longest_pause_s) * NS_PER_S)
+        except BaseException:
+            file.close()
+            raise
 
     def _start_pause(self) -> None:
         exponent = self._used / QUARTERS - 1

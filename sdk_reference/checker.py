@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from sdk_reference.backends import open_backend
 from sdk_reference.bundle import Bundle
+from sdk_reference.bundle_watch import require_unchanged
 from sdk_reference.capture import Capture
 from sdk_reference.decide import Decision, decide, retry
 from sdk_reference.errors import N0Mismatch, UserFailure
@@ -150,13 +151,17 @@ class Checker:
         """
         self.bundle = bundle
         self._manifest = bundle.manifest
-        self.threshold = self._manifest.artifact(artifact).operating_point.threshold
+        self._artifact = self._manifest.artifact(artifact)
+        self.threshold = self._artifact.operating_point.threshold
         self._detector = detector
         self._backend = backend or open_backend(bundle, artifact)
         self._clock_ns = clock_ns
 
     def check(self, capture: Capture) -> CheckResult:
-        """Judge one capture; what a person can mend becomes a `retry` decision. Raises N0Mismatch, RuntimeFailure."""
+        """Judge one capture; what a person can mend becomes a `retry` decision.
+
+        Raises N0Mismatch, RuntimeFailure, and BundleError when the bundle on disk is no longer the one that decides.
+        """
         self._require_n0(capture)
         watch = Stopwatch(self._clock_ns)
         try:
@@ -170,6 +175,8 @@ class Checker:
             outputs = self._backend.run(preprocessed.model_input)
         with watch.stage("flash response"):
             responses = self._compare_responses(capture, preprocessed, outputs)
+        with watch.stage("bundle"):
+            require_unchanged(self.bundle, self._artifact)
         decision = decide(
             outputs,
             failed_limits,

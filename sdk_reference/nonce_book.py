@@ -3,8 +3,8 @@
 The paper shows its colours in one fixed order, so it needs no nonce. Ours decides the plan (`flash_sequencer.nonce`);
 a nonce that worked twice would let a recording of the first session answer the second.
 
-The book is a SQLite database, on disk or in memory: SQLite's locks make `use` atomic between threads and processes, and
-`synchronous = FULL` means that a nonce is known as used, on the disk, before the flash begins. Time only moves on: the
+The book is a table on disk or in memory (`sdk_reference.durable_table`): `use` is atomic between threads and processes,
+and a nonce is known as used, on the disk, before the flash begins. Time only moves on: the
 book remembers the latest time that it has seen and judges by that, so that a clock set back never revives a nonce
 (one that ran ahead and was set right makes lifetimes longer until it is caught up; each nonce still works once). A
 nonce is forgotten a day after it expired. One of ours is then unknown, hence refused; a server must not hand in the
@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,8 @@ from typing import Final
 
 from flash_sequencer.errors import PlanError
 from flash_sequencer.nonce import MIN_NONCE_BYTES, normalised_nonce
-from sdk_reference.errors import NonceRefused, OutputNotWritable
+from sdk_reference.durable_table import DurableTable
+from sdk_reference.errors import NonceRefused
 
 LIFETIME_S: Final = 120.0
 """Time enough to get into position, not to prepare an answer."""
@@ -34,7 +34,6 @@ MAX_LIFETIME_S: Final = 86_400.0
 """A server may not ask for more: a used nonce must be remembered until then."""
 FORGET_AFTER_S: Final = 86_400.0
 """After its expiry; covers servers whose clock is hours off."""
-LOCK_WAIT_S: Final = 10.0
 AFRESH: Final = "ask for a fresh challenge"
 
 SCHEMA = """
@@ -63,16 +62,7 @@ class NonceBook:
         if not 0 < lifetime_s <= MAX_LIFETIME_S:
             raise ValueError(f"found lifetime_s {lifetime_s!r}; expected above 0 and at most {MAX_LIFETIME_S:g}")
         self._clock_s, self._source, self._lifetime_s = clock_s, source, lifetime_s
-        self._place = ":memory:" if path is None else str(path)
-        self._lock = threading.Lock()
-        with self._troubles_told():
-            if path is not None:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                self._place, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
-            )
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.executescript(SCHEMA)
+        self._table = DurableTable(path, SCHEMA, "book of nonces")
 
     def issue(self) -> str:
         """Draw a nonce and note it: 32 lower-case hex digits, good for `lifetime_s`."""
@@ -80,10 +70,10 @@ class NonceBook:
         if len(drawn) != MIN_NONCE_BYTES:
             raise _refused(f"{len(drawn)} bytes from the source", f"{MIN_NONCE_BYTES}", "repair the source")
         nonce = drawn.hex()
-        with self._transaction() as now_s:
-            if self._row(nonce) is not None:
+        with self._transaction() as (database, now_s):
+            if _row(database, nonce) is not None:
                 raise _refused("the same nonce drawn twice", "a source that never repeats", "do not use this source")
-            self._insert(nonce, now_s + self._lifetime_s)
+            _insert(database, nonce, now_s + self._lifetime_s)
         return nonce
 
     def accept(self, nonce: str, expires: float | str | None = None) -> str:
@@ -94,13 +84,13 @@ class NonceBook:
         expired, or would live for more than a day.
         """
         digits = _checked(nonce)
-        with self._transaction() as now_s:
-            row = self._row(digits)
+        with self._transaction() as (database, now_s):
+            row = _row(database, digits)
             if row is None:
                 row = (now_s + self._lifetime_s if expires is None else _seconds(expires), False)
                 _check_open(row, now_s)
                 _check_horizon(row[0], now_s)
-                self._insert(digits, row[0])
+                _insert(database, digits, row[0])
             _check_open(row, now_s)
         return digits
 
@@ -110,74 +100,57 @@ class NonceBook:
         Raises NonceRefused for one that is malformed, unknown, used or expired, and says which.
         """
         digits = _checked(nonce)
-        with self._transaction() as now_s:
-            row = self._row(digits)
+        with self._transaction() as (database, now_s):
+            row = _row(database, digits)
             if row is None:
                 raise _refused("an unknown nonce", "one that was issued or accepted here", AFRESH)
             _check_open(row, now_s)
-            self._database.execute("UPDATE nonces SET used = 1 WHERE nonce = ?", (digits,))
+            database.execute("UPDATE nonces SET used = 1 WHERE nonce = ?", (digits,))
         return digits
 
     def close(self) -> None:
         """Close the book; a book in memory is gone."""
-        with self._lock:
-            self._database.close()
+        self._table.close()
 
     def __len__(self) -> int:
         """Number of nonces that are remembered."""
-        with self._lock, self._troubles_told():
-            return int(self._database.execute("SELECT count(*) FROM nonces").fetchone()[0])
+        with self._table.transaction() as database:
+            return int(database.execute("SELECT count(*) FROM nonces").fetchone()[0])
 
     @contextmanager
-    def _transaction(self) -> Iterator[float]:
-        """Everything or nothing, alone in the book; gives the time by which to judge."""
-        with self._lock, self._troubles_told():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._advance()
-            except NonceRefused:  # raised before anything else is written: what is kept is the time that was seen
-                self._database.execute("COMMIT")
-                raise
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+    def _transaction(self) -> Iterator[tuple[sqlite3.Connection, float]]:
+        """Gives the time by which to judge; a refusal is raised before anything is written but that time."""
+        with self._table.transaction(kept=(NonceRefused,)) as database:
+            yield database, self._advance(database)
 
-    def _advance(self) -> float:
+    def _advance(self, database: sqlite3.Connection) -> float:
         """The latest time ever seen, this moment included; what expired long ago is forgotten."""
         now_s = float(self._clock_s())
         if not math.isfinite(now_s):
             raise _refused(f"a clock that says {now_s}", "seconds since 1970", "repair the clock")
-        row = self._database.execute("SELECT latest_s FROM clock").fetchone()
+        row = database.execute("SELECT latest_s FROM clock").fetchone()
         now_s = now_s if row is None else max(now_s, row[0])
-        self._database.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (now_s,))
-        self._database.execute("DELETE FROM nonces WHERE expires_s < ?", (now_s - FORGET_AFTER_S,))
+        database.execute("INSERT OR REPLACE INTO clock VALUES (1, ?)", (now_s,))
+        database.execute("DELETE FROM nonces WHERE expires_s < ?", (now_s - FORGET_AFTER_S,))
         return now_s
 
-    def _row(self, nonce: str) -> tuple[float, bool] | None:
-        row = self._database.execute("SELECT expires_s, used FROM nonces WHERE nonce = ?", (nonce,)).fetchone()
-        return None if row is None else (float(row[0]), bool(row[1]))
 
-    def _insert(self, nonce: str, expires_s: float) -> None:
-        self._database.execute("INSERT INTO nonces VALUES (?, ?, 0)", (nonce, expires_s))
+def _row(database: sqlite3.Connection, nonce: str) -> tuple[float, bool] | None:
+    row = database.execute("SELECT expires_s, used FROM nonces WHERE nonce = ?", (nonce,)).fetchone()
+    return None if row is None else (float(row[0]), bool(row[1]))
 
-    @contextmanager
-    def _troubles_told(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise OutputNotWritable(
-                found=f"a book of nonces at {self._place} that does not open or write ({error})",
-                expected="an intact book, or no file yet, on a disk with room",
-                remedy="free the disk or choose another place; a damaged book must be replaced, never repaired by hand",
-            ) from error
+
+def _insert(database: sqlite3.Connection, nonce: str, expires_s: float) -> None:
+    database.execute("INSERT INTO nonces VALUES (?, ?, 0)", (nonce, expires_s))
 
 
 def _checked(nonce: object) -> str:
     try:
         return normalised_nonce(nonce if isinstance(nonce, str) else repr(nonce))
     except PlanError as error:
-        raise _refused(f"a malformed nonce ({error})", "32 to 128 hex digits", AFRESH) from error
+        problem = str(error).partition(";")[0]
+        expected = "an even number of hex digits, 32 to 128, without 0x or spaces"
+        raise _refused(f"a malformed nonce ({problem})", expected, f"copy it whole, or {AFRESH}") from error
 
 
 def _check_open(row: tuple[float, bool], now_s: float) -> None:

@@ -119,6 +119,8 @@ class SessionStates:
         """Choose the frames as soon as the last step's are there. Raises FlashNotSeen and StepMissed."""
         latest_ns = take.ended_ns + TRAILING_NS
         labels = Labels(simulated=True) if self.rig.simulated else None
+        info = self.rig.camera_info
+        held = info is not None and info.exposure_locked and info.balance_locked
         with self.state("matching"):
             while True:
                 frames = list(self.rig.frames_until(self.rig.now_ns() + TRAILING_PIECE_NS))
@@ -126,7 +128,7 @@ class SessionStates:
                     track.see(frame)
                 take = take.with_frames(frames)
                 try:
-                    return choose_frames(take, track, self.rig.exposure_ns, labels)
+                    return choose_frames(take, track, self.rig.exposure_ns, labels, held=held)
                 except (FlashNotSeen, StepMissed):
                     if self.rig.now_ns() >= latest_ns:
                         raise

@@ -94,6 +94,15 @@ def check(
         Path | None,
         typer.Option(help="With --record: private key to sign with; `flashproof record new-key`.", show_default=False),
     ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="FLASHPROOF_STATE",
+            help="With --camera: remember used nonces and spent attempts here. Default: forget them afterwards.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write a self-contained HTML report here.", show_default=False)
@@ -110,7 +119,7 @@ def check(
         if camera is not None:
             options = LiveOptions(
                 camera, bundle, artifact, nonce, profile, attempts, language, screen, windowed, ROTATIONS[rotate],
-                seed, lux, report, record, key,
+                seed, lux, report, record, key, state,
             )  # fmt: skip
             check_live(options, as_json=as_json)
         result = judge(capture, pair, bundle, artifact, nonce, report)
@@ -148,11 +157,14 @@ def judge(
 ) -> CheckResult:
     """Run the check and write the report, if one is wanted. Raises FlashproofError and PlanError."""
     from flashproof.artifacts import opened
+    from sdk_reference.atomic_files import require_place
     from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
     from sdk_reference.capture import load_capture
     from sdk_reference.checker import Checker
     from sdk_reference.report import write_report
 
+    if report is not None:
+        require_place(report)
     loaded = load_bundle(bundle or SHIPPED_BUNDLE)
     chosen = loaded.manifest.artifact(artifact)
     detector = new_detector()

@@ -6,10 +6,11 @@ shows the colours, and the simulated camera is lit by what was presented.
 
 from __future__ import annotations
 
-import os
+import math
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flash_sequencer.presentation import Presentation
+    from sdk_reference.attempts import Attempts
     from sdk_reference.camera import CameraStream
+    from sdk_reference.nonce_book import NonceBook
     from sdk_reference.session import Attempt, SessionResult
     from sdk_reference.session_clock import SessionClock
     from sdk_reference.webcam import Rotation
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 WINDOW_SIZE = (540, 960)
 SEED_LIMIT = 2**31
 NS_PER_MS = 1e6
+NONCES_NAME = "nonces.sqlite"
+ATTEMPTS_NAME = "attempts.sqlite"
+"""In the folder of `--state`."""
 ROTATIONS: dict[int, Rotation] = {0: 0, 90: 90, 180: 180, 270: 270}
 CAMERA_SPEC = re.compile(r"(?P<number>\d{1,2})|sim:(?P<kind>live|print|replay|mask)")
 
@@ -56,6 +62,8 @@ class LiveOptions:
     report: Path | None = None
     record: Path | None = None
     key: Path | None = None
+    state: Path | None = None
+    """Folder that keeps used nonces and spent attempts; None: forgotten afterwards."""
 
     @property
     def simulated(self) -> bool:
@@ -94,7 +102,6 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
     from flashproof.commands.check import new_detector
     from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
     from sdk_reference.checker import Checker
-    from sdk_reference.nonce_book import NonceBook
     from sdk_reference.rig import Rig
     from sdk_reference.session import LiveSession
     from sdk_reference.session_clock import SteadyClock
@@ -103,9 +110,9 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
 
     started_at = datetime.now(timezone.utc)
     signing = signing_key(options)
-    require_places((options.report, options.record))
+    require_places(options)
     bundle = load_bundle(options.bundle or SHIPPED_BUNDLE)
-    clock, presentation, nonces = SteadyClock(), Presentation(), NonceBook()
+    clock, presentation = SteadyClock(), Presentation()
     window = PygameWindow(
         clock_ns=clock.now_ns,
         language=options.language,
@@ -115,7 +122,8 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
     camera = open_camera(options, clock, presentation)
     detector = new_detector()
     artifact = bundle.manifest.artifact(options.artifact)
-    with opened(bundle, artifact) as (backend, _):
+    with opened(bundle, artifact) as (backend, _), opened_books(options.state, clock) as (nonces, attempts):
+        wait_out(attempts, clock, console)
         checker = Checker(bundle, detector, backend, artifact=artifact.file)
         session = LiveSession(
             Rig(camera, window, clock, presentation),
@@ -124,27 +132,57 @@ def run_session(options: LiveOptions, console: Console) -> SessionResult:
             nonces,
             SessionSettings(profile=options.profile, attempts=options.attempts),
             nonce=None if options.nonce is None else nonces.accept(options.nonce),
+            attempts=attempts,
             on_state=lambda name: console.print(f"  {name} ...", style="dim"),
         ).run()
-    if signing is not None:
-        write_record(options, session, signing, started_at, artifact.file)
     if options.report is not None:
         from sdk_reference.live_report import write_live_report
         from sdk_reference.session_trace import trace_of
 
         write_live_report(options.report, trace_of(session.last, session.rig), session.last.result)
+    if signing is not None and options.record is not None:  # last: a record that is there is of a verdict that stands
+        write_record(options.record, session, signing, started_at, artifact.file)
     return session
 
 
-def require_places(paths: Iterable[Path | None]) -> None:
+def require_places(options: LiveOptions) -> None:
     """Raise OutputNotWritable, before anybody is filmed, for a file that could not be written afterwards."""
-    for path in paths:
-        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-            raise OutputNotWritable(
-                found=f"{path}, which cannot be written",
-                expected="a file in a folder that exists and may be written to",
-                remedy="name another place",
-            )
+    from sdk_reference.atomic_files import require_place
+
+    for path in (options.report, options.record, None if options.state is None else options.state / NONCES_NAME):
+        if path is not None:
+            require_place(path)
+    if options.record is not None and options.record.exists():
+        raise OutputNotWritable(
+            found=f"{options.record}, which is there already",
+            expected="a new file: after a session without a verdict, the old record could be taken for its own",
+            remedy="move it away or name another",
+        )
+
+
+@contextmanager
+def opened_books(state: Path | None, clock: SessionClock) -> Iterator[tuple[NonceBook, Attempts]]:
+    """Used nonces and spent attempts, kept in the folder `state`; None: in memory. Raises OutputNotWritable."""
+    from sdk_reference.attempts import Attempts
+    from sdk_reference.nonce_book import NonceBook
+
+    nonces_file, attempts_file = (None, None) if state is None else (state / NONCES_NAME, state / ATTEMPTS_NAME)
+    with (
+        closing(NonceBook(path=nonces_file)) as nonces,
+        closing(Attempts(clock.now_ns, path=attempts_file)) as attempts,
+    ):
+        yield nonces, attempts
+
+
+def wait_out(attempts: Attempts, clock: SessionClock, console: Console) -> None:
+    """Let the pause after the attempts of earlier sessions pass. Raises AttemptsUsedUp."""
+    from sdk_reference.session_clock import NS_PER_S
+
+    attempts.require_left()
+    if not attempts.may_start():
+        console.print(f"  pause after earlier attempts: {math.ceil(attempts.pause_left_s())} s ...", style="dim")
+    while not attempts.may_start():
+        clock.wait_until(clock.now_ns() + math.ceil(attempts.pause_left_s() * NS_PER_S))
 
 
 def open_camera(options: LiveOptions, clock: SessionClock, presentation: Presentation) -> CameraStream:
@@ -153,7 +191,7 @@ def open_camera(options: LiveOptions, clock: SessionClock, presentation: Present
     if found is None:
         raise InvalidInput(
             found=f"the camera {options.camera!r}",
-            expected="a number such as 0, or sim:live, sim:print, sim:replay or sim:mask",
+            expected="a number from 0 to 99, or sim:live, sim:print, sim:replay or sim:mask",
             remedy="name one of these with --camera",
         )
     if found["kind"] is None:
@@ -176,9 +214,9 @@ def signing_key(options: LiveOptions) -> Ed25519PrivateKey | None:
     """The key of `--key`, read before anybody is filmed. Raises InvalidInput."""
     if (options.record is None) != (options.key is None):
         raise InvalidInput(
-            found="--record without --key, or the other way round",
+            found="--record without --key" if options.key is None else "--key without --record",
             expected="both: a record that is not signed proves nothing",
-            remedy="make a key with `flashproof record new-key FILE`",
+            remedy="make a key with `flashproof record new-key key.pem` and give --record FILE --key key.pem",
         )
     if options.key is None:
         return None
@@ -188,15 +226,18 @@ def signing_key(options: LiveOptions) -> Ed25519PrivateKey | None:
 
 
 def write_record(
-    options: LiveOptions, session: SessionResult, key: Ed25519PrivateKey, started_at: datetime, artifact: str
+    path: Path, session: SessionResult, key: Ed25519PrivateKey, started_at: datetime, artifact: str
 ) -> None:
-    """Sign and write the record of the attempt that decided; one without a challenge has none."""
+    """Sign and write the record of the attempt that decided; one without a challenge has none.
+
+    `artifact` is the path of the model file within the bundle. Raises OutputNotWritable.
+    """
     from sdk_reference.atomic_files import write_atomically
     from sdk_reference.decision_record import record_of
     from sdk_reference.record_signature import sign
 
     last = session.last
-    if last.take is None or options.record is None:
+    if last.take is None:
         return
     record = record_of(
         last.result,
@@ -210,4 +251,4 @@ def write_record(
         lag_ns=None if last.choice is None else last.choice.lag.lag_ns,
         factors=None if last.choice is None else last.choice.factors,
     )
-    write_atomically(options.record, sign(record, key).encode())
+    write_atomically(path, sign(record, key).encode())

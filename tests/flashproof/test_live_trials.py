@@ -96,12 +96,30 @@ def test_the_trial_of_drift_counts_by_how_far_exposure_really_moved() -> None:
     assert strata["all"]["shipped"]["auc"]["value"] == 1.0 and strata["all"]["undone"] == 0.5
 
 
-@pytest.mark.parametrize("fault", ["unplugged", "model_failed", "disk_full", "screen_not_full"])
-def test_a_fault_ends_in_a_reason(fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("unplugged", "camera_lost"),
+        ("screen_not_full", "screen_not_full"),
+        ("model_failed", "model_failed"),
+        ("bundle_removed", "bundle_not_found"),
+        ("zip_bundle_removed", "bundle_not_found"),
+        ("model_replaced", "bundle_hash_mismatch"),
+        ("disk_full", "output_not_writable"),
+    ],
+)
+def test_a_fault_ends_in_a_reason(fault: str, reason: str) -> None:
     trial = fault_trial.Trial(2, 60.0, shipped_checker(), detector())
-    trial.strike(fault, 3_500_000_000)
-    verdict, reason = trial.hold()
-    assert verdict != "live" and reason and not trial.display.is_open
+    verdict, code = trial.hold(fault, 3_500_000_000)
+    assert verdict != "live" and code == reason and not trial.display.is_open
+
+
+def test_a_disk_that_fills_up_after_the_nonce_was_noted_leaves_no_record_and_no_verdict() -> None:
+    undisturbed = fault_trial.Trial(2, 60.0, shipped_checker(), detector())
+    assert undisturbed.hold()[0] == "live"
+    last_flash_ns = undisturbed.display.flashes[-1][0]
+    trial = fault_trial.Trial(2, 60.0, shipped_checker(), detector())
+    assert trial.hold("disk_full", last_flash_ns) == ("error", "output_not_writable")
 
 
 def test_the_page_says_what_the_trials_wrote() -> None:

@@ -152,6 +152,7 @@ def test_timings_are_those_of_the_clock_passed_in_and_add_up(bundle: Bundle) -> 
         "quality": 1.0,
         "model": 1.0,
         "flash response": 1.0,
+        "bundle": 1.0,
     }
 
 
