@@ -48,6 +48,7 @@ from training.data import CaptureData, PreparedData, join_stores, require_equal_
 from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
 from training.evaluate import operating_point
 from training.gates import fit_decision
+from training.int8_grid import round_to_int8_grid
 from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
 from training.network import ATRFAS, NetworkSettings
@@ -253,7 +254,10 @@ def new_trainer(
 
 
 def fit(trainer: lightning.Trainer, out: Path, task: Task) -> ATRFAS:
-    """Train, from the last checkpoint if there is one; returns the network of the best epoch in evaluation mode."""
+    """Train, from the last checkpoint if there is one; returns the network of the best epoch in evaluation mode.
+
+    Its weights are rounded to what int8 can hold (`training.int8_grid`).
+    """
     on_gpu = trainer.strategy.root_device.type == "cuda"
     module = TrainingModule(new_network(task.plan), task.plan.training, trainer.world_size, on_gpu)
     last = checked_checkpoint(out, module)
@@ -263,6 +267,7 @@ def fit(trainer: lightning.Trainer, out: Path, task: Task) -> ATRFAS:
         raise KeyboardInterrupt
     network = new_network(task.plan).eval()
     load_weights(network, out / BEST_FILE)
+    round_to_int8_grid(network)
     return network
 
 

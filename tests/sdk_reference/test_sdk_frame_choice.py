@@ -46,6 +46,12 @@ def take_of(gains: np.ndarray) -> FlashTake:
     return FlashTake(PLAN, STEPS, frames, STEPS[-1].ended_at_ns)
 
 
+@pytest.fixture(autouse=True)
+def featureless_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The made-up face has no detail but noise, in which nothing goes on from frame to frame."""
+    monkeypatch.setattr("sdk_reference.continuity.LEAST_LIKENESS", -2.0)
+
+
 def seen(take: FlashTake) -> FaceTrack:
     track = FaceTrack(face())
     for frame in take.frames:
