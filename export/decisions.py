@@ -99,7 +99,7 @@ def score_all(
     work = partial(_score_part, dataset=captures.dataset, open_backends=open_backends)
     found: dict[int, Mapping[str, list[float]]] = {}
     done = 0
-    for part, scores in run_in_workers(work, parts, workers):
+    for part, scores in run_in_workers(work, parts, workers, cut_off=True):
         found[part.start] = scores
         done += len(part)
         progress(done, count)

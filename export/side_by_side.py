@@ -34,23 +34,30 @@ def convert_and_prove(
     Raises NothingToConvert, ParityError for a file whose structure is not as agreed, or WorkerLost.
     """
     chosen = chosen_formats(formats, precisions)
-    work = partial(
-        _of_one_format, network=network, calibration=calibration, references=references, precisions=precisions
-    )
-    proofs = dict(run_in_workers(work, sorted(chosen, key=LONGEST_FIRST.index), default_workers()))
+    with TemporaryDirectory(prefix="flashproof-proof-") as folder:
+        work = partial(
+            _of_one_format,
+            folder=Path(folder),
+            network=network,
+            calibration=calibration,
+            references=references,
+            precisions=precisions,
+        )
+        in_turn = sorted(chosen, key=LONGEST_FIRST.index)
+        proofs = dict(run_in_workers(work, in_turn, default_workers(), cut_off=True))
     return [proof for name in chosen for proof in proofs[name]]
 
 
 def _of_one_format(
     name: Format,
+    folder: Path,
     network: ATRFAS,
     calibration: CalibrationSet,
     references: References,
     precisions: Sequence[Precision],
 ) -> list[Proof]:
     proofs = []
-    with TemporaryDirectory(prefix="flashproof-proof-") as folder:
-        for artifact in convert(name, network, calibration, precisions):
-            artifact.write(Path(folder))
-            proofs.append(prove(artifact, Path(folder), references))
+    for artifact in convert(name, network, calibration, precisions):
+        artifact.write(folder)
+        proofs.append(prove(artifact, folder, references))
     return proofs
