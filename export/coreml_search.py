@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from export.mil_file import Operation, Program, Value, read_package
 from export.mil_operations import OPERATIONS
 from export.parity import Outputs, run_network
 from export.precision_gates import LIMITS, limit_gates
-from export.sensitivity import edge_difference
+from export.sensitivity import Trials, edge_difference
 from sdk_reference.manifest import INPUT_NAME
 from training.network import ATRFAS
 
@@ -49,11 +50,10 @@ class Judge:
     def __init__(self, network: ATRFAS, inputs: Sequence[FloatArray]) -> None:
         self._inputs = inputs
         self._references = [run_network(network, x) for x in inputs]
+        self._trials = Trials(inputs, self._references)
 
     def holds(self, converted: Converted) -> bool:
         """Whether a package passes its gates with a margin; without captures there is nothing to say against it."""
-        if not self._inputs:
-            return True
         limits = LIMITS[converted.precision]
         strict = replace(
             limits,
@@ -63,9 +63,12 @@ class Judge:
             flash_response=SHARE * limits.flash_response,
             min_snr_db=None if limits.min_snr_db is None else limits.min_snr_db + SPARE_DB,
         )
-        found = self._outputs(program_of(converted))
-        edge = max(map(edge_difference, self._references, found))
-        return edge <= SHARE * limits.score and all(gate.ok for gate in limit_gates(strict, self._references, found))
+
+        def accepts(reference: Outputs, found: Outputs) -> bool:
+            near = edge_difference(reference, found) <= SHARE * limits.score
+            return near and all(gate.ok for gate in limit_gates(strict, [reference], [found]))
+
+        return self._trials.hold(partial(_outputs, program_of(converted)), accepts)
 
     def loudest_first(self, fine: Converted, coarse: Converted) -> list[str]:
         """The layers that `coarse` does not have as `fine` has them, by the noise in the score of each alone."""
@@ -79,11 +82,8 @@ class Judge:
 
     def _noise(self, program: Program) -> float:
         """Root of the mean square over captures: the worst capture of a single layer is chance."""
-        differences = list(map(edge_difference, self._references, self._outputs(program)))
-        return float(np.sqrt(np.mean(np.square(differences))))
-
-    def _outputs(self, program: Program) -> list[Outputs]:
-        return [evaluate(program, {INPUT_NAME: x}, "fp16")[0] for x in self._inputs]
+        found = [_outputs(program, x) for x in self._inputs]
+        return float(np.sqrt(np.mean(np.square(list(map(edge_difference, self._references, found))))))
 
 
 def fewest_kept(make: Callable[[Sequence[str]], Converted], fine: Converted, judge: Judge) -> Kept:
@@ -95,11 +95,18 @@ def fewest_kept(make: Callable[[Sequence[str]], Converted], fine: Converted, jud
     if judge.holds(made):
         return Kept(made, ())
     loudest = judge.loudest_first(fine, made)
+    kept: tuple[str, ...] = ()
     count = 1
-    while not judge.holds(made) and count < 2 * len(loudest):
-        made = make(loudest[:count])
+    while count < 2 * len(loudest):
         kept, count = tuple(loudest[:count]), 2 * count
+        made = make(kept)
+        if judge.holds(made):
+            break
     return Kept(made, kept)
+
+
+def _outputs(program: Program, model_input: FloatArray) -> Outputs:
+    return evaluate(program, {INPUT_NAME: model_input}, "fp16")[0]
 
 
 def one_coarse(fine: Program, coarse: Program, name: str) -> Program:

@@ -9,8 +9,7 @@ quality limits admit, with intervals over people.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -26,7 +25,7 @@ from training.checkpoint import Run
 from training.data import CaptureDataset, PreparedData, species_of
 from training.metrics import Rate, eer_rate, hter
 from training.sampling import NO_AUGMENTATION_DRAW
-from training.workers import Progress, no_progress
+from training.workers import Progress, no_progress, run_in_workers
 
 BAND: Final = 0.02
 MAX_RATE_SHIFT: Final = 0.001
@@ -35,6 +34,10 @@ ENOUGH_CAPTURES: Final = 2000
 JUDGED_SPLITS: Final = ("test", "val", "train")
 """In the order in which captures are taken: those that the network never saw come first."""
 BOOTSTRAP_SEED: Final = 0
+AT_A_TIME: Final = 250
+"""Captures that a process scores with the artifacts once opened; opening them takes as long as some ten captures."""
+PYTORCH: Final = ""
+"""Stands for the network among paths of artifacts."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -54,10 +57,6 @@ class JudgedCaptures:
 
     def __len__(self) -> int:
         return len(self.dataset)
-
-    def inputs(self) -> Iterator[FloatArray]:
-        """Their model inputs in order, (N,3,S,S) float32 each."""
-        return (self.dataset[NO_AUGMENTATION_DRAW, place]["input"].numpy() for place in range(len(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +85,40 @@ def judged_captures(data: PreparedData, run: Run, count: int) -> JudgedCaptures:
 
 def score_all(
     captures: JudgedCaptures,
-    pytorch: Backend,
-    artifacts: Mapping[str, Backend],
-    threads: int = 1,
+    open_backends: Callable[[], Mapping[str, Backend]],
+    workers: int = 1,
     progress: Progress = no_progress,
 ) -> Scores:
-    """Score every capture by PyTorch and by every artifact; each input is made once."""
-    backends = {"": pytorch, **artifacts}
-    found: dict[str, list[float]] = {path: [] for path in backends}
-    with ThreadPoolExecutor(threads) as pool:
-        for done, model_input in enumerate(captures.inputs(), start=1):
-            scored = pool.map(partial(score_or_nan, model_input=model_input), backends.values())
-            for scores, score in zip(found.values(), scored, strict=True):
-                scores.append(score)
-            progress(done, len(captures))
-    values = {path: np.array(scores, np.float64) for path, scores in found.items()}
-    return Scores(values.pop(""), values)
+    """Score every capture by PyTorch and by every artifact; each input is made once.
+
+    `open_backends` gives PyTorch's under `PYTORCH` and the artifacts' by path, and is called in every process. Raises
+    what it raises, or WorkerLost.
+    """
+    count = len(captures)
+    parts = [range(start, min(start + AT_A_TIME, count)) for start in range(0, count, AT_A_TIME)]
+    work = partial(_score_part, dataset=captures.dataset, open_backends=open_backends)
+    found: dict[int, Mapping[str, list[float]]] = {}
+    done = 0
+    for part, scores in run_in_workers(work, parts, workers, cut_off=True):
+        found[part.start] = scores
+        done += len(part)
+        progress(done, count)
+    in_order = [found[part.start] for part in parts]
+    values = {path: np.array([x for part in in_order for x in part[path]], np.float64) for path in in_order[0]}
+    return Scores(values.pop(PYTORCH), values)
+
+
+def _score_part(
+    part: range, dataset: CaptureDataset, open_backends: Callable[[], Mapping[str, Backend]]
+) -> Mapping[str, list[float]]:
+    """The scores of some captures by path, in order."""
+    backends = open_backends()
+    scores: dict[str, list[float]] = {path: [] for path in backends}
+    for place in part:
+        model_input = dataset[NO_AUGMENTATION_DRAW, place]["input"].numpy()
+        for path, backend in backends.items():
+            scores[path].append(score_or_nan(backend, model_input))
+    return scores
 
 
 def score_or_nan(backend: Backend, model_input: FloatArray) -> float:

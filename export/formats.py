@@ -6,19 +6,14 @@ The converters are imported when they are asked for: each brings a tool chain th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, cast, get_args
-
-import torch
 
 from export.converted import CalibrationSet, Converted, Format, Precision
 from export.parity import Gate
 from sdk_reference.errors import InvalidInput
 from sdk_reference.runtime import Backend, OnnxBackend
 from training.network import ATRFAS
-from training.workers import default_workers
 
 FORMATS: Final = cast("tuple[Format, ...]", get_args(Format))
 PRECISIONS: Final = cast("tuple[Precision, ...]", get_args(Precision))
@@ -30,16 +25,11 @@ class NothingToConvert(InvalidInput):
     code = "nothing_to_convert"
 
 
-def convert(
-    network: ATRFAS,
-    calibration: CalibrationSet,
-    formats: Sequence[Format] = FORMATS,
-    precisions: Sequence[Precision] = PRECISIONS,
-) -> list[Converted]:
-    """Convert a network, formats side by side; in the order of `FORMATS`, fp32 first, whatever the order asked for.
+def chosen_formats(formats: Sequence[Format], precisions: Sequence[Precision]) -> list[Format]:
+    """The formats to convert to, in the order of `FORMATS`, whatever the order asked for.
 
-    ONNX fp32 is the artifact that golden vectors are replayed with first, so that it cannot be left out. Raises
-    NothingToConvert, or ParityError for a file whose structure is not as agreed.
+    ONNX fp32 is the artifact that golden vectors are replayed with first, so that it cannot be left out: raises
+    NothingToConvert.
     """
     if "onnx" not in formats or "fp32" not in precisions:
         raise NothingToConvert(
@@ -47,27 +37,13 @@ def convert(
             expected="onnx and fp32 among them: every bundle holds that file, which the others stand beside",
             remedy="add them to --formats and --precisions",
         )
-    chosen = [name for name in FORMATS if name in formats]
-    if len(chosen) == 1:
-        return _convert_to(chosen[0], network, calibration, precisions)
-    with ProcessPoolExecutor(
-        min(len(chosen), default_workers()), mp_context=get_context("spawn"), initializer=_on_one_thread
-    ) as pool:
-        # LiteRT takes longest, so that it begins first.
-        jobs = {
-            name: pool.submit(_convert_to, name, network, calibration, precisions)
-            for name in sorted(chosen, key=lambda name: name != "litert")
-        }
-        return [converted for name in chosen for converted in jobs[name].result()]
+    return [name for name in FORMATS if name in formats]
 
 
-def _on_one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _convert_to(
-    name: Format, network: ATRFAS, calibration: CalibrationSet, precisions: Sequence[Precision]
+def convert(
+    name: Format, network: ATRFAS, calibration: CalibrationSet, precisions: Sequence[Precision] = PRECISIONS
 ) -> list[Converted]:
+    """Convert a network to one format, fp32 first; raises ParityError for a file whose structure is not as agreed."""
     if name == "onnx":
         from export.onnx_formats import convert_onnx
 

@@ -22,11 +22,11 @@ from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.quantizer import Quantizer
 
 from export.converted import CalibrationSet, FloatArray
-from export.litert_file import op_name, read, weighted_layers
+from export.litert_file import Model, op_name, read, weighted_layers
 from export.litert_quiet import without_chatter
 from export.parity import Outputs, ParityError
 from export.precision_gates import LIMITS, PrecisionLimits
-from export.sensitivity import MARGIN, used_share
+from export.sensitivity import MARGIN, Trials, used_share, within_margin
 from sdk_reference.litert_backend import SIGNATURE, open_runner
 from sdk_reference.manifest import INPUT_NAME
 
@@ -75,10 +75,11 @@ def int8_dynamic(model: bytes, calibration: CalibrationSet) -> Quantized:
 def int8_static(model: bytes, calibration: CalibrationSet) -> Quantized:
     """Convolutions and what moves values between them in int8, in ranges measured on the calibration captures."""
     ranges = _ranges(model, STATIC_OPS, calibration)
+    parsed = read(model)
 
     def make(float_layers: Iterable[str]) -> bytes:
         quantizer = Quantizer(model)
-        in_float = _all_but(_with_movers(model, float_layers))
+        in_float = _all_but(_with_movers(parsed, float_layers))
         for operation in STATIC_OPS:
             quantizer.add_static_config(in_float, operation, BITS, BITS)
         return _quantized(quantizer, float_layers, ranges)
@@ -101,8 +102,18 @@ def everything_int8(model: bytes, calibration: CalibrationSet) -> bytes:
 
 def run_litert(model: bytes, inputs: Sequence[FloatArray], threads: int = 1) -> list[Outputs]:
     """The raw outputs by name for each input, neither clipped nor checked; raises ModelFailed if it does not load."""
+    return list(map(opened_litert(model, threads), inputs))
+
+
+def opened_litert(model: bytes, threads: int = 1) -> Callable[[FloatArray], Outputs]:
+    """A function that gives the raw outputs by name for one input, the same way."""
     runner = open_runner(model, threads)
-    return [runner(**{INPUT_NAME: np.ascontiguousarray(model_input)}) for model_input in inputs]
+
+    def run(model_input: FloatArray) -> Outputs:
+        outputs: Outputs = runner(**{INPUT_NAME: np.ascontiguousarray(model_input)})
+        return outputs
+
+    return run
 
 
 def _search(
@@ -116,6 +127,7 @@ def _search(
         held = multiplications(model)
         return Quantized(make(()), tuple(name for name in weighted_layers(read(model)) if name not in held))
     references = run_litert(model, inputs)
+    trials = Trials(inputs, references)
 
     def cost(float_layers: Iterable[str]) -> float:
         return used_share(limits, references, run_litert(make(float_layers), inputs))
@@ -123,13 +135,13 @@ def _search(
     layers = multiplications(model)
     order: list[str] = []
     given_back: list[str] = []
-    while (share := cost(given_back)) > MARGIN:
+    while not trials.hold(opened_litert(quantized := make(given_back)), within_margin(limits)):
         if len(given_back) == len(layers):
-            raise _nothing_left(share)
+            raise _nothing_left(cost(given_back))
         order = order or sorted(layers, key=lambda layer: cost(set(layers) - {layer}) ** 2 / layers[layer])
         given_back.append(order.pop())
     in_int8 = set(layers) - set(given_back)
-    return Quantized(make(given_back), tuple(name for name in weighted_layers(read(model)) if name not in in_int8))
+    return Quantized(quantized, tuple(name for name in weighted_layers(read(model)) if name not in in_int8))
 
 
 def multiplications(model: bytes) -> dict[str, int]:
@@ -145,9 +157,8 @@ def multiplications(model: bytes) -> dict[str, int]:
     return counts
 
 
-def _with_movers(model: bytes, float_layers: Iterable[str]) -> set[str]:
+def _with_movers(parsed: Model, float_layers: Iterable[str]) -> set[str]:
     """With every operation that moves values to something in float: in int8 it would round what that reads."""
-    parsed = read(model)
     graph = parsed.subgraphs[0]
     names = [tensor.name.decode() for tensor in graph.tensors]
     kept, read_in_float = set(float_layers), set(graph.outputs)

@@ -8,7 +8,6 @@ the scheduling, fusing or accuracy of the Neural Engine: reports say which of th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -137,11 +136,10 @@ def _result(operation: Operation, values: Mapping[str, Any]) -> Tensor:
         )
     try:
         arguments = {name: _argument(name, names, values) for name, names in operation.arguments.items()}
-        inspect.signature(function).bind(**arguments)
         return function(**arguments)
     except ModelFailed:
         raise
-    except Exception as error:  # torch raises many types for arguments that do not fit
+    except Exception as error:  # Python and torch raise many types for arguments that do not fit
         raise model_failed(
             f"operation {operation.kind} {operation.name[:80]!r} with {first_line(error)}",
             "what export/mil_operations.py implements",
@@ -156,8 +154,10 @@ def _argument(name: str, names: tuple[str, ...], values: Mapping[str, Any]) -> A
 
 
 def _magnitude(result: Tensor) -> float:
-    largest = float(result.abs().max()) if result.numel() else 0.0
-    return largest if np.isfinite(largest) else float("inf")
+    if not result.numel():
+        return 0.0
+    smallest, largest = (abs(float(end)) for end in torch.aminmax(result))
+    return max(smallest, largest) if np.isfinite(smallest) and np.isfinite(largest) else float("inf")
 
 
 def _shape_only(value: Value) -> Any:

@@ -11,7 +11,8 @@ do compute in it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from export.onnx import OPSET
 from export.onnx_layers import LAYERS, layer_name
 from export.parity import NO_MATCH, Outputs, run_onnx
 from export.precision_gates import LIMITS
-from export.sensitivity import MARGIN, float_layers, layer_snr_db, used_share
+from export.sensitivity import Trials, float_layers, layer_snr_db, within_margin
 from sdk_reference.manifest import INPUT_NAME
 from sdk_reference.runtime import open_session
 
@@ -50,18 +51,21 @@ def _float_layers(
     if not calibration.inputs:
         return ()
 
-    def outputs(model: bytes) -> list[Outputs]:
-        session = open_session(model, threads=1)
-        return [run_onnx(session, x) for x in calibration.inputs]
+    def opened(model: bytes) -> Callable[[FloatArray], Outputs]:
+        return partial(run_onnx, open_session(model, threads=1))
 
-    def with_half(layers: Collection[str]) -> list[Outputs]:
-        return outputs(_halved(source, [weights[layer] for layer in layers]))
+    def with_half(layers: Collection[str]) -> Callable[[FloatArray], Outputs]:
+        return opened(_halved(source, [weights[layer] for layer in layers]))
 
-    references = outputs(fp32)
-    snr = {layer: layer_snr_db(references, with_half([layer])) for layer in weights}
-    return float_layers(
-        snr, lambda layers: used_share(LIMITS["fp16"], references, with_half(layers)) <= MARGIN, min_snr_db=-math.inf
-    )
+    def holds(layers: frozenset[str]) -> bool:
+        return trials.hold(with_half(layers), within_margin(LIMITS["fp16"]))
+
+    references = list(map(opened(fp32), calibration.inputs))
+    trials = Trials(calibration.inputs, references)
+    if holds(frozenset(weights)):
+        return ()
+    snr = {layer: layer_snr_db(references, list(map(with_half([layer]), calibration.inputs))) for layer in weights}
+    return float_layers(snr, holds, min_snr_db=-math.inf)
 
 
 def _halved(source: onnx.ModelProto, weights: Collection[str]) -> bytes:

@@ -9,22 +9,27 @@ gates do not bear. `everything_int8` is the control that must fail: it quantizes
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from copy import deepcopy
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantType
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.quant_utils import save_and_reload_model_with_shape_infer
+from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from export.converted import CalibrationSet, Converted, FloatArray
 from export.onnx import OPSET
 from export.onnx_layers import LAYERS, layer_name
 from export.parity import Outputs, ParityError, run_network, run_onnx
 from export.precision_gates import LIMITS
-from export.sensitivity import MARGIN, float_layers, layer_snr_db, used_share
+from export.sensitivity import Trials, float_layers, layer_snr_db, within_margin
 from sdk_reference.manifest import INPUT_NAME
 from sdk_reference.runtime import open_session
 from training.network import ATRFAS
@@ -35,6 +40,8 @@ CARRIERS: Final = ("MaxPool", "Resize", "Add", "Concat")
 """
 CONTROL_PATH: Final = "models/everything.int8.onnx"
 CONTROL_OPTIONS: Final = {"ForceQuantizeNoInputCheck": True}
+EVERY_KIND: Final = tuple(sorted({*QLinearOpsRegistry, *QDQRegistry}))
+"""All that ONNX Runtime can quantize."""
 
 
 def export_int8(network: ATRFAS, fp32: bytes, runs_on: str, calibration: CalibrationSet) -> Converted:
@@ -42,7 +49,7 @@ def export_int8(network: ATRFAS, fp32: bytes, runs_on: str, calibration: Calibra
 
     The gates hold with a margin on the calibration captures; on others they are yet to be proved.
     """
-    graph = QuantizableGraph(fp32)
+    graph = QuantizableGraph(fp32, calibration)
     references = [run_network(network, x) for x in calibration.inputs]
     kept = _float_layers(graph, references, calibration)
     if set(kept) == set(graph.layers):
@@ -55,7 +62,7 @@ def export_int8(network: ATRFAS, fp32: bytes, runs_on: str, calibration: Calibra
         path=PATH,
         format="onnx",
         precision="int8_static",
-        files={PATH: quantize(graph, set(graph.layers) - set(kept), calibration)},
+        files={PATH: quantize(graph, set(graph.layers) - set(kept))},
         runs_on=runs_on,
         opset=OPSET,
         float_layers=kept,
@@ -68,7 +75,7 @@ def everything_int8(fp32: bytes, runs_on: str, calibration: CalibrationSet) -> C
 
     Gate 7 wants it to fail the gates of int8_static. It never goes into a bundle.
     """
-    model = _quantized(onnx.load_model_from_string(fp32), None, None, calibration.inputs, CONTROL_OPTIONS)
+    model = _Quantizer(fp32, EVERY_KIND, calibration).quantized([], CONTROL_OPTIONS)
     return Converted(
         path=CONTROL_PATH,
         format="onnx",
@@ -83,8 +90,9 @@ def everything_int8(fp32: bytes, runs_on: str, calibration: CalibrationSet) -> C
 class QuantizableGraph:
     """An fp32 model and what of it may become int8. Layers go by the names of the network's modules."""
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: bytes, calibration: CalibrationSet) -> None:
         self.proto = onnx.load_model_from_string(model)
+        self.quantizer = _Quantizer(model, (*LAYERS, *CARRIERS), calibration)
         self.layers: Mapping[str, str] = {
             layer_name(node): node.name for node in self.proto.graph.node if node.op_type in LAYERS
         }
@@ -115,52 +123,62 @@ class QuantizableGraph:
         return chosen
 
 
-def quantize(graph: QuantizableGraph, layers: Collection[str], calibration: CalibrationSet) -> bytes:
+def quantize(graph: QuantizableGraph, layers: Collection[str]) -> bytes:
     """The model with just these layers in int8."""
-    return _quantized(graph.proto, graph.int8_nodes(layers), [*LAYERS, *CARRIERS], calibration.inputs, {})
+    return graph.quantizer.quantized(graph.int8_nodes(layers), {})
 
 
 def _float_layers(
     graph: QuantizableGraph, references: Sequence[Outputs], calibration: CalibrationSet
 ) -> tuple[str, ...]:
-    def outputs(layers: Collection[str]) -> list[Outputs]:
-        session = open_session(quantize(graph, layers, calibration), threads=1)
-        return [run_onnx(session, x) for x in calibration.inputs]
+    def opened(layers: Collection[str]) -> Callable[[FloatArray], Outputs]:
+        return partial(run_onnx, open_session(quantize(graph, layers), threads=1))
 
     def holds(layers: frozenset[str]) -> bool:
-        return used_share(LIMITS["int8_static"], references, outputs(layers)) <= MARGIN
+        return trials.hold(opened(layers), within_margin(LIMITS["int8_static"]))
 
+    trials = Trials(calibration.inputs, references)
     body = [layer for layer in graph.layers if layer not in graph.tail]
-    snr = {layer: layer_snr_db(references, outputs([layer])) for layer in body}
+    snr = {layer: layer_snr_db(references, list(map(opened([layer]), calibration.inputs))) for layer in body}
     kept = {*float_layers(snr, holds), *graph.tail}
     return tuple(layer for layer in graph.layers if layer in kept)
 
 
-def _quantized(
-    model: onnx.ModelProto,
-    nodes: list[str] | None,
-    kinds: list[str] | None,
-    inputs: Sequence[FloatArray],
-    options: dict[str, Any],
-) -> bytes:
-    """Run ONNX Runtime's quantizer, which writes files only; the form of the result is judged by `onnx_formats`."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    with TemporaryDirectory() as folder, _without_advice():
-        path = Path(folder) / "quantized.onnx"
-        quantize_static(
-            copy,
-            path,
-            _Reader(inputs),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=kinds,
-            nodes_to_quantize=nodes,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options=options,
-        )
-        return path.read_bytes()
+class _Quantizer:
+    """ONNX Runtime's quantizer for one model, as `quantize_static` uses it, but with the ranges measured once.
+
+    They are those of the float model, whatever is quantized of it. The form of a result is judged by `onnx_formats`.
+    """
+
+    def __init__(self, model: bytes, kinds: Sequence[str], calibration: CalibrationSet) -> None:
+        """`kinds` are the operations that may be quantized, whose inputs and outputs are measured."""
+        self._kinds = list(kinds)
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(model)
+            self._model = save_and_reload_model_with_shape_infer(onnx.load_model_from_string(model))
+            calibrator = create_calibrator(path, self._kinds, str(Path(folder) / "augmented.onnx"))
+            calibrator.collect_data(_Reader(calibration.inputs))
+            self._ranges: TensorsData = calibrator.compute_data()
+
+    def quantized(self, nodes: list[str], options: dict[str, Any]) -> bytes:
+        """The model with these nodes in int8, or with every node of the kinds where none is named."""
+        with _without_advice():
+            quantizer = QDQQuantizer(
+                model=deepcopy(self._model),
+                per_channel=True,
+                reduce_range=False,
+                weight_qType=QuantType.QInt8,
+                activation_qType=QuantType.QUInt8,
+                tensors_range=deepcopy(self._ranges),  # it moves them across activations that it folds away
+                nodes_to_quantize=nodes,
+                nodes_to_exclude=[],
+                op_types_to_quantize=self._kinds,
+                extra_options=options,
+            )
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+        return bytes(quantizer.model.model.SerializeToString())
 
 
 class _Reader(CalibrationDataReader):

@@ -7,28 +7,29 @@ nothing behind.
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from export.card_files import CardFigures, as_json
 from export.control import control_gates
-from export.converted import Converted
+from export.converted import Converted, Format, Precision
 from export.cost import gflop_per_capture
-from export.decisions import captures_gate, decision_tables, decisions_report, score_all
+from export.decisions import PYTORCH, captures_gate, decision_tables, decisions_report, score_all
 from export.describe import PackSettings, manifest_of
 from export.evidence import Evidence
-from export.formats import convert
+from export.formats import open_artifact
 from export.golden import FloatArray, golden_of, write_golden
 from export.model_card import NOTHING_MEASURED, model_card
 from export.parity import Gate, require, run_network
-from export.proof import Proof, References, prove
+from export.proof import Proof, References
 from export.report_files import DECISIONS_FILE, PARITY_FILE
+from export.side_by_side import convert_and_prove
 from export.verify import require_sound, verify
 from sdk_reference.bundle import Bundle, hash_files, load_bundle, write_manifest
 from sdk_reference.capture import Capture
@@ -37,9 +38,10 @@ from sdk_reference.errors import OutputNotWritable
 from sdk_reference.landmarks import LandmarkDetector
 from sdk_reference.manifest import Manifest
 from sdk_reference.preprocess import preprocess
-from sdk_reference.runtime import ModelOutputs, checked_outputs
+from sdk_reference.runtime import Backend, ModelOutputs, checked_outputs
 from training.checkpoint import Run
 from training.network import ATRFAS
+from training.workers import default_workers
 
 CARD_FILE: Final = "MODEL_CARD.md"
 PLANNED: Final = Converted("models/planned.onnx", "onnx", "fp32", {"models/planned.onnx": b""}, "nothing yet", opset=1)
@@ -100,10 +102,12 @@ def pack(
     model_card(manifest_of(run, [PLANNED], settings), run.record, gflop, figures)  # refused before the work, not after
     prepared = [preprocess(capture, detector, run.preprocess).model_input for capture in golden.values()]
     references = References.of(run.network, [*prepared, *evidence.inputs], run.threshold)
-    note("converting")
-    artifacts = convert(run.network, evidence.calibration, settings.formats, settings.precisions)
+    note("converting and proving")
+    proofs = convert_and_prove(run.network, evidence.calibration, references, settings.formats, settings.precisions)
+    artifacts = [proof.artifact for proof in proofs]
     with built_beside(out) as folder:
-        proofs = prove_all(artifacts, folder, references, note)
+        for artifact in artifacts:
+            artifact.write(folder)
         control = control_gates(run.network, artifacts[0], evidence.calibration, references, settings)
         gates = gates_by_name(proofs, control)
         require(gates, "the converted files against PyTorch")
@@ -121,18 +125,6 @@ def pack(
         move_into_place(folder, out)
     compared = len(prepared) + len(evidence.inputs)
     return Packed(out, verification.bundle, size, compared, (*gates, *decided, *verification.gates))
-
-
-def prove_all(
-    artifacts: Sequence[Converted], folder: Path, references: References, note: Callable[[str], None]
-) -> list[Proof]:
-    """Write every artifact below `folder` and run its gates."""
-    proofs = []
-    for artifact in artifacts:
-        note(f"proving {artifact.path}")
-        artifact.write(folder)
-        proofs.append(prove(artifact, folder, references))
-    return proofs
 
 
 def gates_by_name(proofs: Sequence[Proof], control: Sequence[Gate]) -> tuple[Gate, ...]:
@@ -154,9 +146,9 @@ def compare_decisions(
         return ()
     require([captures_gate(captures, evidence.decision_captures)], "the captures for the decisions")
     note(f"comparing verdicts on {len(captures)} captures")
-    backends = {proof.artifact.path: proof.backend for proof in proofs if proof.backend is not None}
-    threads = max(os.cpu_count() or 1, 1)
-    scores = score_all(captures, NetworkBackend(run.network), backends, threads, every_hundredth(note))
+    artifacts = [proof.artifact for proof in proofs]
+    kinds = tuple((artifact.path, artifact.format, artifact.precision) for artifact in artifacts)
+    scores = score_all(captures, partial(open_all, run.network, folder, kinds), default_workers(), noted(note))
     tables = decision_tables(captures, scores, run.threshold)
     report = decisions_report(captures, run.threshold, tables, evidence.data_sha256, evidence.simulated)
     write_json(folder / DECISIONS_FILE, report)
@@ -168,14 +160,19 @@ def compare_decisions(
     return require(gates, f"the verdicts on {len(captures)} captures")
 
 
-def every_hundredth(note: Callable[[str], None]) -> Callable[[int, int], None]:
-    """Tells `note` after every hundredth capture."""
+def open_all(
+    network: ATRFAS, folder: Path, artifacts: Sequence[tuple[str, Format, Precision]]
+) -> Mapping[str, Backend]:
+    """The network under `PYTORCH` and, by their paths below `folder`, the artifacts; raises ModelFailed."""
+    opened: dict[str, Backend] = {PYTORCH: NetworkBackend(network)}
+    for path, name, precision in artifacts:
+        opened[path], _ = open_artifact(name, precision, folder / path)
+    return opened
 
-    def progress(done: int, count: int) -> None:
-        if done % 100 == 0:
-            note(f"comparing verdicts: {done} of {count} captures")
 
-    return progress
+def noted(note: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Tells `note` how many captures have been compared."""
+    return lambda done, count: note(f"comparing verdicts: {done} of {count} captures")
 
 
 def add_golden(

@@ -58,8 +58,6 @@ class Proof:
     artifact: Converted
     ran_by: str
     gates: tuple[Gate, ...]
-    backend: Backend | None
-    """What ran it; None where it does not load."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: what ran it, its format and precision, its gates."""
@@ -81,10 +79,10 @@ def prove(artifact: Converted, folder: Path, references: References) -> Proof:
         found = [as_outputs(backend.run(x)) for x in references.inputs]
         odd = [as_outputs(backend.run(x)) for _, x, _ in references.odd]
     except ModelFailed as error:
-        return Proof(artifact, f"nothing: {error}", (*gates, at_most("runs: errors", 1, 0)), None)
+        return Proof(artifact, f"nothing: {error}", (*gates, at_most("runs: errors", 1, 0)))
     gates += [at_most("runs: errors", 0, 0), *precision_gates(artifact, references.outputs, found)]
     gates += [*odd_gates(artifact.precision, references, odd), *inner_gates(artifact, path, backend, references)]
-    return Proof(artifact, ran_by, tuple(gates), backend)
+    return Proof(artifact, ran_by, tuple(gates))
 
 
 def odd_gates(precision: Precision, references: References, found: Sequence[Outputs]) -> list[Gate]:

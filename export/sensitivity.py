@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from export.parity import Gate, Outputs, snr_db
+from export.parity import FloatArray, Gate, Outputs, snr_db
 from export.precision_gates import PrecisionLimits, limit_gates, signal
 from sdk_reference.manifest import OUTPUT_NAMES
 
@@ -43,6 +43,31 @@ def edge_difference(reference: Outputs, found: Outputs) -> float:
     """
     logits = [np.log(p / (1 - p)) for p in (np.clip(each["score"], SURE, 1 - SURE) for each in (reference, found))]
     return float(np.abs(logits[0] - logits[1]).max()) / 4  # the steepest slope of the logistic function
+
+
+class Trials:
+    """Asks of one file after the other whether it is near enough to the references on every calibration capture.
+
+    A file is refused at the first capture that it misses, and the next file meets that capture first: what breaks one
+    choice of layers mostly breaks the next. The answer is the same as if all captures were run.
+    """
+
+    def __init__(self, inputs: Sequence[FloatArray], references: Sequence[Outputs]) -> None:
+        """`references` are the outputs to be near to, for each of `inputs` in the same order."""
+        self._captures = list(zip(inputs, references, strict=True))
+
+    def hold(self, run: Callable[[FloatArray], Outputs], accepts: Callable[[Outputs, Outputs], bool]) -> bool:
+        """Whether `accepts` takes the reference and what `run` gives, in this order, for every capture."""
+        for place, (model_input, reference) in enumerate(self._captures):
+            if not accepts(reference, run(model_input)):
+                self._captures.insert(0, self._captures.pop(place))
+                return False
+        return True
+
+
+def within_margin(limits: PrecisionLimits) -> Callable[[Outputs, Outputs], bool]:
+    """Whether one capture's outputs, second, are within `MARGIN` of the limits of the reference's, first."""
+    return lambda reference, found: used_share(limits, [reference], [found]) <= MARGIN
 
 
 def float_layers(

@@ -45,18 +45,19 @@ def default_workers() -> int:
 
 
 def run_in_workers(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, cut_off: bool = False
 ) -> Iterator[tuple[Item, Result]]:
     """Yield (item, `function(item)`) as results come, in no particular order.
 
-    `function` must be importable by name. One worker means this process itself. The first error ends everything.
+    `function` must be importable by name. One worker means this process itself. The first error or an interrupt ends
+    everything: after the items begun, or with `cut_off` at once, for work that takes minutes and leaves nothing behind.
     """
     require_range("workers", workers, 1, MAX_WORKERS)
     if workers == 1 or len(items) <= 1:
         for item in items:
             yield item, function(item)
         return
-    with _one_thread_each(), _pool(min(workers, len(items))) as pool:
+    with _one_thread_each(), _pool(min(workers, len(items)), cut_off) as pool:
         try:
             yield from _results(pool, function, items, workers * TASKS_AHEAD)
         except BrokenProcessPool as error:
@@ -83,11 +84,15 @@ def _results(
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int, cut_off: bool) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     try:
         yield pool
+    except BaseException:
+        for process in list(pool._processes.values()) if cut_off else ():
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

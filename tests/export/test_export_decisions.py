@@ -2,12 +2,15 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
 
 from export.decisions import (
+    AT_A_TIME,
     BAND,
+    PYTORCH,
     JudgedCaptures,
     Scores,
     captures_gate,
@@ -128,15 +131,31 @@ class Shifted:
         return ModelOutputs(score, np.zeros(3), np.zeros((1, 1)), np.zeros((6, 3)))
 
 
-def test_every_artifact_is_scored_on_every_capture_in_order(captures):
+def shifted(amount):
+    return {PYTORCH: Shifted(0.0), "a": Shifted(amount)}
+
+
+def unopened():
+    raise ModelFailed(found="an artifact that does not load", expected="one that does", remedy="none")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_artifact_is_scored_on_every_capture_in_order(captures, workers):
+    assert AT_A_TIME < COUNT  # several parts
     done = []
-    scores = score_all(captures, Shifted(0.0), {"a": Shifted(0.001)}, 2, lambda *progress: done.append(progress))
+    scores = score_all(captures, partial(shifted, 0.001), workers, lambda *progress: done.append(progress))
     assert scores.pytorch == pytest.approx(captures.dataset.scores)
     shown = scores.artifacts["a"]
     fails = captures.dataset.scores + 0.001 > 1
     assert np.isnan(shown[fails]).all()
     assert shown[~fails] == pytest.approx(captures.dataset.scores[~fails] + 0.001)
     assert done[-1] == (COUNT, COUNT)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_does_not_open_is_told_in_its_own_words(captures, workers):
+    with pytest.raises(ModelFailed, match="found an artifact that does not load"):
+        score_all(captures, unopened, workers)
 
 
 def test_the_report_is_json_and_says_what_it_is_about(captures):

@@ -2,21 +2,26 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
 import onnx.numpy_helper
 import pytest
 import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from tiny_network import TINY
 
 from export.converted import CalibrationSet
 from export.onnx_formats import IR_VERSION, convert_control, convert_fp32, convert_onnx
 from export.onnx_fp16 import largest_activation
-from export.onnx_int8 import QuantizableGraph, export_int8
+from export.onnx_int8 import CARRIERS, QuantizableGraph, export_int8, quantize
+from export.onnx_layers import LAYERS
 from export.parity import NO_MATCH, ParityError, run_network, run_onnx
 from export.precision_gates import MAX_ACTIVATION, activation_gate, precision_gates
 from export.sensitivity import share_of
+from sdk_reference.manifest import INPUT_NAME
 from sdk_reference.runtime import OnnxBackend, open_session
 from training.network import ATRFAS
 
@@ -124,8 +129,34 @@ def test_int8_weights_have_a_scale_per_channel_and_activations_are_unsigned(arti
     assert {tensor.data_type for tensor in activations} == {onnx.TensorProto.UINT8}
 
 
-def test_carriers_follow_their_inputs(network):
-    quantizable = QuantizableGraph(convert_fp32(network).files["models/atr-fas.fp32.onnx"])
+def test_a_model_is_quantized_as_onnx_runtime_does_it_in_one_go(network, calibration):
+    """Whatever was quantized with the same ranges before."""
+    fp32 = convert_fp32(network).files["models/atr-fas.fp32.onnx"]
+    graph = QuantizableGraph(fp32, calibration)
+    layers = [layer for layer in graph.layers if layer not in graph.tail]
+    quantize(graph, layers[:1])
+    found = onnx.load_model_from_string(quantize(graph, layers))
+
+    class Reader(CalibrationDataReader):
+        inputs = iter(calibration.inputs)
+
+        def get_next(self):
+            model_input = next(self.inputs, None)
+            return None if model_input is None else {INPUT_NAME: model_input}
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "expected.onnx"
+        quantize_static(
+            onnx.load_model_from_string(fp32), path, Reader(), per_channel=True, activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8, nodes_to_quantize=graph.int8_nodes(layers),
+            op_types_to_quantize=[*LAYERS, *CARRIERS],
+        )  # fmt: skip
+        expected = onnx.load(path)
+    assert found.graph == expected.graph
+
+
+def test_carriers_follow_their_inputs(network, calibration):
+    quantizable = QuantizableGraph(convert_fp32(network).files["models/atr-fas.fp32.onnx"], calibration)
     kinds = {node.name: node.op_type for node in quantizable.proto.graph.node}
     first, *_ = quantizable.layers
     alone = {kinds[name] for name in quantizable.int8_nodes([first])}
@@ -152,7 +183,7 @@ def test_equal_weights_and_captures_give_equal_bytes(artifacts, network, calibra
 
 
 def test_a_network_of_which_no_layer_can_be_int8_is_refused(network, calibration, monkeypatch):
-    monkeypatch.setattr("export.onnx_int8.used_share", lambda *what: 9.0)
+    monkeypatch.setattr("export.sensitivity.used_share", lambda *what: 9.0)
     with pytest.raises(ParityError, match="no layer that can be int8"):
         export_int8(network, convert_fp32(network).files["models/atr-fas.fp32.onnx"], "any", calibration)
 

@@ -14,11 +14,11 @@ from stub_capture import StubDetector, stub_capture
 from stub_run import stub_record, stub_run
 from typer.testing import CliRunner
 
-import export.pack
+import export.side_by_side
 from export.converted import CalibrationSet, Converted
 from export.describe import PackSettings, manifest_of
 from export.evidence import Evidence
-from export.formats import NothingToConvert, convert
+from export.formats import NothingToConvert, chosen_formats, convert
 from export.inputs import MAX_GOLDEN, golden_captures, name_of, nonce_of, simulated, simulated_golden
 from export.onnx import OPSET
 from export.pack import PLANNED, pack
@@ -44,7 +44,7 @@ def quick(packed, monkeypatch):
     """Skip the conversion, which takes seconds: the network is that of the shared bundle."""
     file = "models/atr-fas.fp32.onnx"
     converted = Converted(file, "onnx", "fp32", {file: (packed.path / file).read_bytes()}, "ONNX Runtime", OPSET)
-    monkeypatch.setattr(export.pack, "convert", lambda *what: [converted])
+    monkeypatch.setattr(export.side_by_side, "convert", lambda *what: [converted])
 
 
 def test_a_packed_bundle_opens_and_says_what_the_run_says(packed, run):
@@ -80,8 +80,8 @@ def test_the_same_run_gives_the_same_bytes(run, packed, tmp_path):
 
 def test_a_file_that_computes_something_else_is_not_packed(run, tmp_path, monkeypatch):
     other = stub_run(tmp_path / "other", seed=4)
-    computed = export.pack.convert(other.network, NO_EVIDENCE.calibration, ("onnx",), ("fp32",))
-    monkeypatch.setattr(export.pack, "convert", lambda network, *what: computed)
+    computed = convert("onnx", other.network, NO_EVIDENCE.calibration, ("fp32",))
+    monkeypatch.setattr(export.side_by_side, "convert", lambda *what: computed)
     with pytest.raises(ParityError, match="against PyTorch"):
         pack(run, tmp_path / "bundles" / "out", GOLDEN, NO_EVIDENCE, StubDetector(), SETTINGS)
     assert not any((tmp_path / "bundles").iterdir())
@@ -242,7 +242,8 @@ def test_the_command_refuses_what_it_cannot_do_and_writes_nothing(flashproof_exp
 def test_a_bundle_without_the_reference_file_is_refused(run):
     for formats, precisions in ((("coreml",), ("fp32",)), (("onnx",), ("fp16",))):
         with pytest.raises(NothingToConvert, match="onnx and fp32"):
-            convert(run.network, NO_EVIDENCE.calibration, formats, precisions)
+            chosen_formats(formats, precisions)
+    assert chosen_formats(("coreml", "onnx"), ("fp16", "fp32")) == ["onnx", "coreml"]
 
 
 def test_figures_of_another_threshold_are_refused_before_anything_is_converted(flashproof_export, run, tmp_path):

@@ -5,7 +5,16 @@ import pytest
 
 from export.parity import at_least, at_most
 from export.precision_gates import LIMITS
-from export.sensitivity import edge_difference, float_layers, layer_snr_db, share_of, used_share
+from export.sensitivity import (
+    MARGIN,
+    Trials,
+    edge_difference,
+    float_layers,
+    layer_snr_db,
+    share_of,
+    used_share,
+    within_margin,
+)
 
 SNR = {"first": 20.0, "second": 45.0, "third": 35.0, "fourth": 60.0, "fifth": 50.0}
 
@@ -76,6 +85,31 @@ def test_a_share_is_the_worst_of_any_limit():
     assert used_share(limits, [outputs(0.5)], [outputs(0.5, depth=0.503)]) == pytest.approx(
         0.003 / limits.depth, rel=1e-3
     )
+
+
+@pytest.mark.parametrize("off", [0.0, MARGIN * 0.999, MARGIN * 1.001])
+@pytest.mark.parametrize("place", range(3))
+def test_a_trial_asks_what_all_captures_together_say(off, place):
+    limits = LIMITS["int8_static"]
+    depths = [0.5 + limits.depth * off * (number == place) for number in range(3)]
+    references, found = [outputs(0.5)] * 3, [outputs(0.5, depth=depth) for depth in depths]
+    trials = Trials([np.float32(number) for number in range(3)], references)
+    together = used_share(limits, references, found) <= MARGIN
+    assert trials.hold(lambda number: found[int(number)], within_margin(limits)) == together == (off <= MARGIN)
+
+
+def test_a_trial_ends_at_the_first_capture_that_fails_and_the_next_begins_there():
+    asked = []
+
+    def run(number):
+        asked.append(int(number))
+        return outputs(0.5)
+
+    trials = Trials([np.float32(number) for number in range(4)], [outputs(score) for score in (0.5, 0.5, 0.9, 0.5)])
+    accepts = within_margin(LIMITS["fp16"])
+    assert not trials.hold(run, accepts) and asked == [0, 1, 2]
+    assert not trials.hold(run, accepts) and asked == [0, 1, 2, 2]
+    assert trials.hold(run, lambda *both: True) and sorted(asked[4:]) == [0, 1, 2, 3]
 
 
 def test_a_sure_score_is_taken_to_stand_at_the_edge_of_the_verdict():

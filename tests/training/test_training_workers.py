@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_workers_have_one_thread_and_the_parent_keeps_its_environment() -> None:
 def test_a_worker_that_dies_is_an_error_and_not_a_wait_for_ever() -> None:
     with pytest.raises(WorkerLost, match="fewer workers"):
         list(run_in_workers(os._exit, [3, 3], 2))
+
+
+def nap_or_fail(seconds: float) -> float:
+    if seconds < 0:
+        raise ValueError("an item that fails")
+    time.sleep(seconds)
+    return seconds
+
+
+def test_work_that_may_be_cut_off_is_when_another_item_fails() -> None:
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="an item that fails"):
+        list(run_in_workers(nap_or_fail, [600.0, -1.0], 2, cut_off=True))
+    assert time.monotonic() - began < 300  # starting two processes on a busy machine
 
 
 @pytest.mark.parametrize("workers", [0, -1, 257])
