@@ -1,4 +1,4 @@
-"""PyTorch → LiteRT (.tflite) through litert-torch, in fp32, fp16 weights, dynamic int8 and static int8.
+"""PyTorch → LiteRT (.tflite) through litert-torch, in fp32, fp16, int8 weights, dynamic int8 and static int8.
 
 EXPORT.md says what breaks. One signature names the tensors as the contract does. What a file runs on follows from its
 operations' versions, which `export.litert_file` states truly: it is the oldest TensorFlow Lite that has all of them.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from export.converted import CalibrationSet, Converted, Precision
 from export.deploy import DeployNetwork
 from export.litert_file import read, rename, restate_versions, write
-from export.litert_quantize import Quantized, fp16, int8_dynamic, int8_static
+from export.litert_quantize import Quantized, fp16, int8_dynamic, int8_static, int8_weights
 from export.litert_quiet import without_chatter
 from export.litert_structure import litert_structure_gates
 from export.parity import require
@@ -27,12 +27,14 @@ from training.network import ATRFAS
 PATHS: Final[Mapping[Precision, str]] = {
     "fp32": "models/atr-fas.fp32.tflite",
     "fp16": "models/atr-fas.fp16.tflite",
+    "int8_weights": "models/atr-fas.int8-weights.tflite",
     "int8_dynamic": "models/atr-fas.int8-dynamic.tflite",
     "int8_static": "models/atr-fas.int8.tflite",
 }
 MAKERS: Final[Mapping[Precision, Callable[[bytes, CalibrationSet], Quantized]]] = {
     "fp32": lambda model, _: Quantized(model, ()),
     "fp16": fp16,
+    "int8_weights": int8_weights,
     "int8_dynamic": int8_dynamic,
     "int8_static": int8_static,
 }

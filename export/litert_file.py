@@ -8,7 +8,7 @@ old runtimes do not look; writing anew repairs both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +24,8 @@ Model = Any
 
 OP_NAMES: Final = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 FLOAT32, FLOAT16, INT8 = schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.INT8
-WITH_WEIGHTS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+CONVOLUTIONS: Final = ("CONV_2D", "DEPTHWISE_CONV_2D")
+WITH_WEIGHTS: Final = (*CONVOLUTIONS, "FULLY_CONNECTED")
 ALIGNMENT: Final = 16
 """Of weights in the file, in bytes, as the schema asks for: kernels read them where they lie."""
 SAME_DIRECTION: Final = 1 - 1e-4
@@ -74,6 +75,13 @@ def weighted_layers(model: Model) -> list[str]:
     graph = model.subgraphs[0]
     operators = [operator for operator in graph.operators if op_name(model, operator) in WITH_WEIGHTS]
     return [graph.tensors[operator.outputs[0]].name.decode() for operator in operators]
+
+
+def convolution_filters(model: Model) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield the filters of every convolution of an fp32 file, one row per output channel."""
+    for operator in model.subgraphs[0].operators:
+        if (kind := op_name(model, operator)) in CONVOLUTIONS:
+            yield _file_filters(model, operator, kind)
 
 
 def rename(model: Model, network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""LiteRT fp32 → fp16 weights, dynamic int8 and static int8; what an int8 file leaves in float follows from its errors.
+"""LiteRT fp32 → fp16, int8 weights, dynamic and static int8; what an int8 file leaves in float follows from its errors.
 
 EXPORT.md says what breaks: only the operations of a list are quantized, so that everything from the depth logits on
 (softmax, expectation, the norm, the linear layers) stays float. Dynamic int8 leaves the linear layers in float too:
@@ -6,7 +6,8 @@ with a scale per channel they need a far newer runtime, and hold little.
 
 Which further layers are computed in float is decided on the calibration captures: each layer is quantized alone, and
 the ones that cost most accuracy for their arithmetic are given back, one after the other, until the whole file holds
-its gates with a margin. Their weights are stored in fp16: in int8 alone they would miss the gates.
+its gates with a margin. Their weights are stored in int8 and widened when the file is opened, which costs nothing where
+training has put them on the int8 grid (`training.int8_grid`); else in fp16.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from ai_edge_quantizer import qtyping
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.quantizer import Quantizer
 
 from export.converted import CalibrationSet, FloatArray
-from export.litert_file import Model, op_name, read, weighted_layers
+from export.litert_file import Model, convolution_filters, op_name, read, weighted_layers
 from export.litert_quiet import without_chatter
 from export.parity import Outputs, ParityError
 from export.precision_gates import LIMITS, PrecisionLimits
@@ -34,6 +36,12 @@ Op = qtyping.TFLOperationName
 CONVOLUTIONS: Final = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D)
 STATIC_OPS: Final = (*CONVOLUTIONS, Op.MAX_POOL_2D, Op.RESIZE_NEAREST_NEIGHBOR, Op.CONCATENATION, Op.PAD)
 BITS: Final = 8
+LARGEST: Final = 127
+GRID_TOLERANCE: Final = 1e-2
+"""Of a step: folding and float32 leave less than a thousandth."""
+
+Store = Callable[[Any, str], None]
+"""Says to a quantizer how the convolutions that a pattern names store their weights."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +62,32 @@ def fp16(model: bytes, calibration: CalibrationSet) -> Quantized:
 
     def make(float_layers: Iterable[str]) -> bytes:
         quantizer = Quantizer(model)
-        _store_in_fp16(quantizer, _all_but(float_layers), CONVOLUTIONS)
+        _store_in_fp16(quantizer, _all_but(float_layers))
         return _quantized(quantizer, (), None)
 
     return _search(model, make, calibration.inputs, LIMITS["fp16"])
 
 
+def int8_weights(model: bytes, calibration: CalibrationSet) -> Quantized:
+    """Convolution weights in int8, widened when the file is opened; everything is computed in float."""
+
+    def make(float_layers: Iterable[str]) -> bytes:
+        quantizer = Quantizer(model)
+        _store_in_int8(quantizer, _all_but(float_layers))
+        return _quantized(quantizer, float_layers, None, _store_in_fp16)
+
+    return _search(model, make, calibration.inputs, LIMITS["int8_weights"])
+
+
 def int8_dynamic(model: bytes, calibration: CalibrationSet) -> Quantized:
     """Convolution weights in int8, activations quantized as they come."""
+    store = _smallest_store(model)
 
     def make(float_layers: Iterable[str]) -> bytes:
         quantizer = Quantizer(model)
         for operation in CONVOLUTIONS:
             quantizer.add_dynamic_config(_all_but(float_layers), operation, BITS)
-        return _quantized(quantizer, float_layers, None)
+        return _quantized(quantizer, float_layers, None, store)
 
     return _search(model, make, calibration.inputs, LIMITS["int8_dynamic"])
 
@@ -75,14 +95,14 @@ def int8_dynamic(model: bytes, calibration: CalibrationSet) -> Quantized:
 def int8_static(model: bytes, calibration: CalibrationSet) -> Quantized:
     """Convolutions and what moves values between them in int8, in ranges measured on the calibration captures."""
     ranges = _ranges(model, STATIC_OPS, calibration)
-    parsed = read(model)
+    parsed, store = read(model), _smallest_store(model)
 
     def make(float_layers: Iterable[str]) -> bytes:
         quantizer = Quantizer(model)
         in_float = _all_but(_with_movers(parsed, float_layers))
         for operation in STATIC_OPS:
             quantizer.add_static_config(in_float, operation, BITS, BITS)
-        return _quantized(quantizer, float_layers, ranges)
+        return _quantized(quantizer, float_layers, ranges, store)
 
     return _search(model, make, calibration.inputs, LIMITS["int8_static"])
 
@@ -190,20 +210,37 @@ def _ranges(model: bytes, operations: Sequence[Any], calibration: CalibrationSet
         return quantizer.calibrate({SIGNATURE: samples}, num_threads=1)
 
 
-def _quantized(quantizer: Any, float_layers: Iterable[str], ranges: Any) -> bytes:
-    """Run the quantizer, with the weights of `float_layers` stored in fp16."""
-    if float_layers:
-        _store_in_fp16(quantizer, _none_but(float_layers), CONVOLUTIONS)
+def _smallest_store(model: bytes) -> Store:
+    """How the weights of layers that are computed in float are stored: in int8 where they lie on its grid, or fp16."""
+    return _store_in_int8 if all(map(lies_on_int8_grid, convolution_filters(read(model)))) else _store_in_fp16
+
+
+def lies_on_int8_grid(filters: npt.NDArray[np.float64]) -> bool:
+    """Whether every row, one per output channel, is whole numbers up to 127 times one factor."""
+    largest = np.abs(filters).max(axis=1, keepdims=True)
+    steps = filters / np.where(largest > 0, largest, 1.0) * LARGEST
+    return bool((np.abs(steps - np.rint(steps)) < GRID_TOLERANCE).all())
+
+
+def _quantized(quantizer: Any, float_layers: Iterable[str], ranges: Any, store: Store | None = None) -> bytes:
+    """Run the quantizer, with the weights of `float_layers` stored by `store`."""
+    if float_layers and store is not None:
+        store(quantizer, _none_but(float_layers))
     with without_chatter():
         return bytes(quantizer.quantize(ranges, enable_progress_report=False).quantized_model)
 
 
-def _store_in_fp16(quantizer: Any, pattern: str, operations: Sequence[Any]) -> None:
+def _store_in_int8(quantizer: Any, pattern: str) -> None:
+    for operation in CONVOLUTIONS:
+        quantizer.add_weight_only_config(pattern, operation, BITS)
+
+
+def _store_in_fp16(quantizer: Any, pattern: str) -> None:
     weights = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
     config = qtyping.OpQuantizationConfig(
         weight_tensor_config=weights, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
     )
-    for operation in operations:
+    for operation in CONVOLUTIONS:
         quantizer.update_quantization_recipe(pattern, operation, config, AlgorithmName.FLOAT_CASTING)
 
 

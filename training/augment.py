@@ -50,13 +50,14 @@ class AugmentSettings:
     """Relit captures: the room's light changes by up to ± this many stops."""
     relit_registration_px: float = 0.12
     """Relit captures: standard deviation of a frame's misplacement, as registration leaves it (docs/log.md)."""
-    relit_saturation: float = 2.0
-    """Relit captures: the camera saturates colours by 0.8 up to this; 0 leaves the phone's own."""
-    room_tint: float = 0.15
+    relit_saturation: float = 0.0
+    """Relit captures: the camera saturates colours by 0.8 up to this; 0 leaves the phone's own. This and the next three
+    were tried together (docs/log.md) and are off, as the shipped model was trained without them."""
+    room_tint: float = 0.0
     """Relit captures: standard deviation of the logarithm of the room's red and blue light."""
-    blotches: float = 0.08
+    blotches: float = 0.0
     """Relit captures: scale of the strength of blotches that tint and shade what stands there, in log light."""
-    blended_share: float = 0.15
+    blended_share: float = 0.0
     """Relit captures: share that is blended of two photographs, as `sdk_reference.pair` does with real ones."""
 
     def __post_init__(self) -> None:

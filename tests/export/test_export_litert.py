@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ai_edge_quantizer.quantizer import Quantizer
 from tiny_network import TINY
 
 from export.converted import CalibrationSet
 from export.litert import PATHS, convert_litert, export_litert
-from export.litert_file import INT8, op_name, read, rename, restate_versions, weighted_layers, write
+from export.litert_file import FLOAT16, INT8, op_name, read, rename, restate_versions, weighted_layers, write
 from export.litert_quantize import (
+    BITS,
+    CONVOLUTIONS,
     MARGIN,
+    _all_but,
+    _quantized,
+    _smallest_store,
     everything_int8,
     int8_static,
     multiplications,
@@ -26,6 +32,7 @@ from export.litert_structure import litert_structure_gates
 from export.parity import ParityError, run_network
 from export.precision_gates import LIMITS, limit_gates, precision_gates
 from sdk_reference.errors import ModelFailed
+from training.int8_grid import round_to_int8_grid
 from training.network import ATRFAS
 
 SHAPE = (6, 3, 32, 32)
@@ -84,6 +91,48 @@ def test_narrower_files_are_smaller(artifacts):
     assert artifacts["fp16"].bytes < artifacts["fp32"].bytes
 
 
+@pytest.fixture(scope="module")
+def on_the_grid(network, calibration):
+    """Files of the same network, whose weights training has rounded to what int8 holds."""
+    rounded = ATRFAS(TINY).eval()
+    rounded.load_state_dict(network.state_dict())
+    round_to_int8_grid(rounded)
+    chosen = ("fp32", "int8_weights", "int8_dynamic", "int8_static")
+    return {converted.precision: converted for converted in convert_litert(rounded, calibration, chosen)}
+
+
+def test_weights_on_the_grid_lose_nothing_in_int8(on_the_grid, artifacts, calibration):
+    exact, narrow, rough = (content(on_the_grid[name]) for name in ("fp32", "int8_weights", "int8_dynamic"))
+    references, found, others = (run_litert(file, calibration.inputs) for file in (exact, narrow, rough))
+    assert [gate for gate in limit_gates(LIMITS["fp32"], references, found) if not gate.ok] == []
+    assert [gate for gate in limit_gates(LIMITS["fp32"], references, others) if not gate.ok] != []
+    linear = set(weighted_layers(read(exact))) - set(multiplications(exact))
+    assert set(on_the_grid["int8_weights"].float_layers) == linear
+    off_grid = run_litert(content(artifacts["fp32"]), calibration.inputs)
+    loses = run_litert(content(artifacts["int8_weights"]), calibration.inputs)
+    assert [gate for gate in limit_gates(LIMITS["fp32"], off_grid, loses) if not gate.ok] != []
+
+
+def test_what_is_computed_in_float_is_stored_in_int8_on_the_grid_and_in_fp16_off_it(on_the_grid, artifacts):
+    def types(converted):
+        return {tensor.type for tensor in read(content(converted)).subgraphs[0].tensors}
+
+    made_up = int8_dynamic_with_a_layer_in_float(content(artifacts["fp32"]))
+    assert FLOAT16 in made_up and INT8 in made_up
+    made_up = int8_dynamic_with_a_layer_in_float(content(on_the_grid["fp32"]))
+    assert FLOAT16 not in made_up and INT8 in made_up
+    assert FLOAT16 not in types(on_the_grid["int8_static"])
+
+
+def int8_dynamic_with_a_layer_in_float(model: bytes) -> set[int]:
+    """The types of tensors in a dynamic int8 file in which no capture may differ, so that layers are given back."""
+    store = _smallest_store(model)
+    layer = next(iter(multiplications(model)))
+    quantizer = Quantizer(model)
+    quantizer.add_dynamic_config(_all_but([layer]), CONVOLUTIONS[0], BITS)
+    return {tensor.type for tensor in read(_quantized(quantizer, [layer], None, store)).subgraphs[0].tensors}
+
+
 def test_only_the_static_file_names_its_calibration(artifacts, calibration):
     named = {precision for precision, converted in artifacts.items() if converted.calibration is not None}
     assert named == {"int8_static"}
@@ -133,7 +182,7 @@ def test_versions_are_those_that_mean_quantized_operations(artifacts):
         parsed = read(content(converted))
         codes = {op_name(parsed, o): parsed.operatorCodes[o.opcodeIndex].version for o in parsed.subgraphs[0].operators}
         versions[precision] = codes["CONV_2D"]
-    assert versions == {"fp32": 1, "fp16": 1, "int8_dynamic": 5, "int8_static": 3}
+    assert versions == {"fp32": 1, "fp16": 1, "int8_weights": 1, "int8_dynamic": 5, "int8_static": 3}
     assert "TensorFlow Lite 2.4.0" in artifacts["int8_dynamic"].runs_on
 
 
