@@ -37,7 +37,7 @@ SWIFT_STRUCT = re.compile(r"^struct (\w+): Decodable \{\n(.*?)^\}", re.MULTILINE
 
 FORMATS = {
     ".onnx": {"fp32", "fp16", "int8"},
-    ".tflite": {"fp32", "fp16", "int8-dynamic", "int8"},
+    ".tflite": {"fp32", "fp16", "int8-weights", "int8-dynamic", "int8"},
     ".mlpackage": {"fp32", "fp16", "int8"},
 }
 FILES = {f"models/atr-fas.{precision}{suffix}" for suffix, kinds in FORMATS.items() for precision in kinds}
