@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sdk_reference.camera import CameraFrame, CameraInfo, CameraStream
 from sdk_reference.checker import Checker
 from sdk_reference.display import DisplayState, FlashScreen, GuideScreen, ResultScreen
 from sdk_reference.errors import CameraLost, DisplayLost, FaceChanged, ModelFailed, NonceRefused, RuntimeFailure
+from sdk_reference.frame_choice import choose_frames
 from sdk_reference.live_report import render_live
 from sdk_reference.same_face import FaceChange
 from sdk_reference.session import SessionResult
@@ -327,3 +329,22 @@ def test_a_picture_that_is_repeated_with_a_new_time_is_not_taken_for_a_frame() -
     assert choice is not None
     repeated = {frame.timestamp_ns for frame in scene.webcam.log if frame.repeated}
     assert repeated and not repeated & {frame.timestamp_ns for frame in choice.take.frames}
+
+
+@pytest.mark.parametrize("exposure", [True, False])
+@pytest.mark.parametrize("balance", [True, False])
+def test_a_camera_that_holds_exposure_and_balance_is_not_corrected(
+    exposure: bool, balance: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+
+    def choose(*given: Any, **named: Any) -> Any:
+        held.append(named["held"])
+        return choose_frames(*given, **named)
+
+    monkeypatch.setattr("sdk_reference.session_states.choose_frames", choose)
+    scene = Scene()
+    lock = scene.webcam.lock
+    monkeypatch.setattr(scene.webcam, "lock", lambda: replace(lock(), exposure_locked=exposure, balance_locked=balance))
+    scene.hold()
+    assert held and set(held) == {exposure and balance}
