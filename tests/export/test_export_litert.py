@@ -14,7 +14,17 @@ from tiny_network import TINY
 
 from export.converted import CalibrationSet
 from export.litert import PATHS, convert_litert, export_litert
-from export.litert_file import FLOAT16, INT8, op_name, read, rename, restate_versions, weighted_layers, write
+from export.litert_file import (
+    FLOAT16,
+    INT8,
+    convolution_filters,
+    op_name,
+    read,
+    rename,
+    restate_versions,
+    weighted_layers,
+    write,
+)
 from export.litert_quantize import (
     BITS,
     CONVOLUTIONS,
@@ -22,6 +32,8 @@ from export.litert_quantize import (
     _all_but,
     _quantized,
     _smallest_store,
+    _store_in_fp16,
+    _store_in_int8,
     everything_int8,
     int8_static,
     multiplications,
@@ -122,6 +134,18 @@ def test_what_is_computed_in_float_is_stored_in_int8_on_the_grid_and_in_fp16_off
     made_up = int8_dynamic_with_a_layer_in_float(content(on_the_grid["fp32"]))
     assert FLOAT16 not in made_up and INT8 in made_up
     assert FLOAT16 not in types(on_the_grid["int8_static"])
+
+
+def test_one_layer_off_the_grid_is_enough_for_fp16(on_the_grid, monkeypatch):
+    model = content(on_the_grid["fp32"])
+    assert _smallest_store(model) is _store_in_int8
+    filters = [*convolution_filters(read(model))]
+    monkeypatch.setattr("export.litert_quantize.convolution_filters", lambda _: [*filters[1:], filters[0] * [1.003]])
+    assert _smallest_store(model) is _store_in_int8  # a factor for all is none
+    off = filters[0].copy()
+    off[0, 0] += 0.4 * np.abs(off[0]).max() / 127
+    monkeypatch.setattr("export.litert_quantize.convolution_filters", lambda _: [*filters[1:], off])
+    assert _smallest_store(model) is _store_in_fp16
 
 
 def int8_dynamic_with_a_layer_in_float(model: bytes) -> set[int]:

@@ -17,6 +17,7 @@ from sdk_reference.camera import CameraFrame, CameraInfo, CameraStream
 from sdk_reference.checker import Checker
 from sdk_reference.display import DisplayState, FlashScreen, GuideScreen, ResultScreen
 from sdk_reference.errors import CameraLost, DisplayLost, FaceChanged, ModelFailed, NonceRefused, RuntimeFailure
+from sdk_reference.flash_watch import SPARE_NS
 from sdk_reference.frame_choice import choose_frames
 from sdk_reference.live_report import render_live
 from sdk_reference.same_face import FaceChange
@@ -222,6 +223,9 @@ def test_the_person_sees_themselves_under_the_flash(live: tuple[Scene, SessionRe
     pictures = {id(screen.preview) for screen in flashes if screen.preview is not None}
     assert all(screen.preview is not None for screen in flashes)
     assert len(pictures) >= 10  # a step of 0.3 s shows two new ones at least
+    changes = [at_ns for at_ns, _ in scene.display.flashes[-4:]]
+    others = [at for at, screen in scene.display.shown if begins_ns < at < changes[-1] and at not in changes]
+    assert others and all(min(change - at for change in changes if change > at) >= SPARE_NS for at in others)
 
 
 def test_a_closed_window_ends_the_session_at_once() -> None:

@@ -17,12 +17,14 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file, save_file
 from tiny_captures import KnowingDetector, subjects_of, tiny_capture, write_tiny_dataset
 from tiny_network import TINY
+from torch import nn
 
 from sdk_reference.capture import save_capture
 from sdk_reference.errors import OutputNotWritable
 from sdk_reference.manifest import OperatingPoint
 from training.checkpoint import load_run
 from training.errors import ClassMissing, RunInvalid, SettingOutOfRange, SettingsMismatch
+from training.int8_grid import on_int8_grid, round_to_int8_grid
 from training.lightning_module import TrainingModule, moving_average
 from training.machine import Machine
 from training.network import ATRFAS, PRESETS
@@ -149,8 +151,17 @@ def test_a_loaded_run_scores_as_the_trained_network_did(finished: Path) -> None:
     weights = load_file(str(finished / "checkpoints" / "best.safetensors"))
     other = ATRFAS(TINY).eval()
     other.load_state_dict(weights)
+    round_to_int8_grid(other)  # as every training ends
     with torch.inference_mode():
         torch.testing.assert_close(run.network(x).score, other(x).score, rtol=0, atol=0)
+
+
+def test_the_weights_of_a_run_lie_on_the_int8_grid_and_those_of_its_best_epoch_do_not(finished: Path) -> None:
+    network, best = load_run(finished).network, load_file(finished / "checkpoints/best.safetensors")
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    for name, layer in layers.items():
+        torch.testing.assert_close(layer.weight, on_int8_grid(best[f"{name}.weight"]), rtol=1e-6, atol=0)
+    assert any(not torch.equal(layer.weight, best[f"{name}.weight"]) for name, layer in layers.items())
 
 
 def test_training_leaves_torchs_own_random_numbers_alone(dataset: Path, tmp_path: Path) -> None:
