@@ -93,8 +93,9 @@ class SessionStates:
             turned = TurnedPicture(self._detector)
             problem: UserFailure | None = None
             for frame in self._looks(deadline):
-                placement = watch.see(self._detector.detect(frame.image), frame.image.shape, frame.timestamp_ns)
-                placement = turned.see(frame.image, placement, frame.timestamp_ns)
+                faces = self._detector.detect(frame.image)
+                placement = watch.see(faces, frame.image.shape, frame.timestamp_ns)
+                placement = turned.see(frame.image, faces, placement, frame.timestamp_ns)
                 problem = placement.problem or problem
                 tone: Tone = "good" if placement.problem is None else "neutral"
                 progress = min(placement.held_ns / STEADY_NS, 1.0)

@@ -9,6 +9,7 @@ simulated live captures passed upside down).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from sdk_reference.errors import PictureTurned
 from sdk_reference.head_pose import head_pose
-from sdk_reference.landmarks import LandmarkDetector
+from sdk_reference.landmarks import Face, LandmarkDetector
 from sdk_reference.positioning import Placement
 from sdk_reference.session_clock import NS_PER_S
 
@@ -33,22 +34,25 @@ class TurnedPicture:
         self._detector = detector
         self._wrong_since_ns: int | None = None
 
-    def see(self, image: npt.NDArray[np.uint8], placement: Placement, timestamp_ns: int) -> Placement:
+    def see(
+        self, image: npt.NDArray[np.uint8], faces: Sequence[Face], placement: Placement, timestamp_ns: int
+    ) -> Placement:
         """Return what was found in an (H,W,3) uint8 RGB frame, or PictureTurned in its place once that has lasted."""
-        problem = self._problem(image, placement, timestamp_ns)
+        problem = self._problem(image, [head_pose(face).roll_deg for face in faces], timestamp_ns)
         return placement if problem is None else replace(placement, problem=problem)
 
-    def _problem(self, image: npt.NDArray[np.uint8], placement: Placement, timestamp_ns: int) -> PictureTurned | None:
-        roll_deg = None if placement.pose is None else placement.pose.roll_deg
-        if roll_deg is not None and abs(roll_deg) <= SIDEWAYS_DEG:
+    def _problem(
+        self, image: npt.NDArray[np.uint8], rolls_deg: Sequence[float], timestamp_ns: int
+    ) -> PictureTurned | None:
+        if any(abs(roll_deg) <= SIDEWAYS_DEG for roll_deg in rolls_deg):
             self._wrong_since_ns = None
             return None
         if self._wrong_since_ns is None or timestamp_ns < self._wrong_since_ns:
             self._wrong_since_ns = timestamp_ns
         if timestamp_ns - self._wrong_since_ns < PATIENCE_NS:
             return None
-        if roll_deg is not None:
-            return _turned(90 if roll_deg > 0 else 270)
+        if rolls_deg:
+            return _turned(90 if rolls_deg[0] > 0 else 270)
         return next((_turned(by_deg) for by_deg in (90, 270, 180) if self._upright_after(image, by_deg)), None)
 
     def _upright_after(self, image: npt.NDArray[np.uint8], by_deg: int) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from posed_faces import FRAME, posed_face
 from turned_heads import photograph_head
 from virtual_session import detector
 
-from sdk_reference.errors import PictureTurned
+from sdk_reference.errors import PictureTurned, SeveralFaces
+from sdk_reference.landmarks import Face
 from sdk_reference.positioning import Placement, place_face
 from sdk_reference.turned_picture import PATIENCE_NS, TurnedPicture
 
@@ -16,14 +18,21 @@ UPRIGHT = photograph_head(70_002)
 LOOK_NS = 100_000_000
 
 
+class AlwaysUpright:
+    """Finds an upright face in whatever it is shown."""
+
+    def detect(self, frame_rgb: np.ndarray) -> list[Face]:
+        return [posed_face(0.4)]
+
+
 def seen(pictures: list[np.ndarray], turned: TurnedPicture | None = None) -> list[Placement]:
     """What becomes of pictures that come one after another."""
     turned = turned or TurnedPicture(detector())
-    found = {id(picture): place_face(detector().detect(picture), picture.shape) for picture in pictures}
+    faces = {id(picture): detector().detect(picture) for picture in pictures}
     return [
-        turned.see(picture, found[id(picture)], index * LOOK_NS)
+        turned.see(picture, faces[id(picture)], place_face(faces[id(picture)], picture.shape), index * LOOK_NS)
         for index, picture in enumerate(pictures)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -40,6 +49,14 @@ def test_an_upright_face_is_left_alone_and_a_tilted_head_is_patiently_borne() ->
     tilted = np.ascontiguousarray(np.rot90(UPRIGHT))
     pictures = [UPRIGHT] * 10 + [tilted] * 25 + [UPRIGHT] + [tilted] * 25
     assert not any(isinstance(placement.problem, PictureTurned) for placement in seen(pictures))
+
+
+def test_two_people_are_no_turned_camera() -> None:
+    """Whatever a turned picture of them might be taken for."""
+    faces = [posed_face(0.3, (-0.3, 0.0)), posed_face(0.3, (0.3, 0.0))]
+    placement, turned = place_face(faces, FRAME), TurnedPicture(AlwaysUpright())
+    assert isinstance(placement.problem, SeveralFaces)
+    assert all(turned.see(UPRIGHT, faces, placement, index * LOOK_NS) is placement for index in range(60))
 
 
 def test_nobody_there_is_no_turned_camera() -> None:
