@@ -36,8 +36,9 @@ from sdk_reference.turned_picture import TurnedPicture
 
 METERING_GREY: Final[Srgb] = (188, 188, 188)
 """Half of white's light: exposure that is metered under it clips under no colour and drowns none in noise."""
-TRAILING_NS: Final = 400 * NS_PER_MS
-"""After the last step's end: the longest wait for its light to come through display and camera."""
+TRAILING_NS: Final = 320 * NS_PER_MS
+"""After the last step's end: the longest wait for its light to come through display and camera. No lag is believed that
+is longer than 300 ms (`flash_sequencer.lag`), and a verdict, `retry` included, is to come within 400."""
 TRAILING_PIECE_NS: Final = 60 * NS_PER_MS
 """Most devices need no longer; the frames are matched after every such piece."""
 LOOK_NS: Final = 80 * NS_PER_MS
@@ -124,7 +125,7 @@ class SessionStates:
         held = info is not None and info.exposure_locked and info.balance_locked
         with self.state("matching"):
             while True:
-                frames = list(self.rig.frames_until(self.rig.now_ns() + TRAILING_PIECE_NS))
+                frames = list(self.rig.frames_until(min(self.rig.now_ns() + TRAILING_PIECE_NS, latest_ns)))
                 for frame in frames:
                     track.see(frame)
                 take = take.with_frames(frames)

@@ -16,7 +16,15 @@ from flashproof.simulated_people import SimulatedWebcamSettings
 from sdk_reference.camera import CameraFrame, CameraInfo, CameraStream
 from sdk_reference.checker import Checker
 from sdk_reference.display import DisplayState, FlashScreen, GuideScreen, ResultScreen
-from sdk_reference.errors import CameraLost, DisplayLost, FaceChanged, ModelFailed, NonceRefused, RuntimeFailure
+from sdk_reference.errors import (
+    CameraLost,
+    DisplayLost,
+    FaceChanged,
+    ModelFailed,
+    NonceRefused,
+    RuntimeFailure,
+    StepMissed,
+)
 from sdk_reference.flash_watch import SPARE_NS
 from sdk_reference.frame_choice import choose_frames
 from sdk_reference.live_report import render_live
@@ -352,3 +360,13 @@ def test_a_camera_that_holds_exposure_and_balance_is_not_corrected(
     monkeypatch.setattr(scene.webcam, "lock", lambda: replace(lock(), exposure_locked=exposure, balance_locked=balance))
     scene.hold()
     assert held and set(held) == {exposure and balance}
+
+
+def test_frames_that_never_match_are_given_up_within_the_time_for_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missed(*given: Any, **named: Any) -> Any:
+        raise StepMissed(found="a film without a step", expected="all of them", remedy="try again")
+
+    monkeypatch.setattr("sdk_reference.session_states.choose_frames", missed)
+    last = Scene().hold().last
+    assert [reason.code for reason in last.result.decision.reasons] == ["step_missed"]
+    assert 300_000_000 < last.durations_ns["matching"] < 330_000_000
