@@ -13,6 +13,7 @@
     │   ├── FaceTooLarge                      face_too_large
     │   ├── FaceOffCentre                     face_off_centre
     │   ├── FaceTurned                        face_turned
+    │   ├── PictureTurned                     picture_turned
     │   ├── FaceUnsteady                      face_unsteady
     │   ├── FaceLeft                          face_left
     │   ├── FaceChanged                       face_changed
