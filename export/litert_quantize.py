@@ -31,12 +31,12 @@ from export.precision_gates import LIMITS, PrecisionLimits
 from export.sensitivity import MARGIN, Trials, used_share, within_margin
 from sdk_reference.litert_backend import SIGNATURE, open_runner
 from sdk_reference.manifest import INPUT_NAME
+from training.int8_grid import LARGEST
 
 Op = qtyping.TFLOperationName
 CONVOLUTIONS: Final = (Op.CONV_2D, Op.DEPTHWISE_CONV_2D)
 STATIC_OPS: Final = (*CONVOLUTIONS, Op.MAX_POOL_2D, Op.RESIZE_NEAREST_NEIGHBOR, Op.CONCATENATION, Op.PAD)
 BITS: Final = 8
-LARGEST: Final = 127
 GRID_TOLERANCE: Final = 1e-2
 """Of a step: folding and float32 leave less than a thousandth."""
 

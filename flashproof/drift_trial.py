@@ -36,7 +36,7 @@ from flash_sequencer.drift import estimate_drift, exposure_change
 from flash_sequencer.plan import FlashPlan, challenge
 from flash_sequencer.presentation import Presentation
 from flashproof.headless import HeadlessDisplay
-from flashproof.live_trial import KINDS
+from flashproof.live_trial import KINDS, whole_lines
 from flashproof.simulated_webcam import SimulatedWebcam
 from sdk_reference.compensation import compensated, factors_against, is_clear
 from sdk_reference.display import FlashScreen
@@ -222,9 +222,8 @@ def _quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def read_lines(path: Path) -> list[Line]:
-    """The films that are there already; a last line that was cut short is left out."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return [Line.of(json.loads(line)) for line in text.split("\n")[:-1]]
+    """The films that are there already."""
+    return list(map(Line.of, whole_lines(path)))
 
 
 def main(

@@ -172,10 +172,15 @@ def summary(lines: list[Line]) -> dict[str, Any]:
     }
 
 
-def read_lines(path: Path) -> list[Line]:
-    """The sessions that are there already; a last line that was cut short is left out."""
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects that are there already, one per line; a last line that was cut short is left out."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    return [Line(**json.loads(line)) for line in text.split("\n")[:-1]]
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The sessions that are there already."""
+    return [Line(**values) for values in whole_lines(path)]
 
 
 def main(

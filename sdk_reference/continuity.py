@@ -30,8 +30,6 @@ class Continuity:
 
     def __init__(self) -> None:
         self._last: Image | None = None
-        self.least = 1.0
-        """Smallest likeness of two frames in a row so far, −1 to 1."""
 
     def see(self, thumbnail: Image, region: npt.NDArray[np.bool_]) -> None:
         """Compare a linear (s,s,3) picture of the face's place with the one before, where `region` (s,s) is true.
@@ -40,12 +38,11 @@ class Continuity:
         """
         detail = _detail(thumbnail)[region]
         detail = (detail - detail.mean()) / max(float(detail.std()), 1e-9)
-        if self._last is not None:
-            self.least = min(self.least, float((detail * self._last).mean()))
-        self._last = detail
-        if not self.least >= LEAST_LIKENESS:
+        before, self._last = self._last, detail
+        likeness = 1.0 if before is None else float((detail * before).mean())
+        if not likeness >= LEAST_LIKENESS:
             raise FaceChanged(
-                found=f"a picture of the face that was another one in the next frame (likeness {self.least:.2f})",
+                found=f"a picture of the face that was another one in the next frame (likeness {likeness:.2f})",
                 expected=f"at least {LEAST_LIKENESS:g}",
                 remedy="stay before the camera, hold still, and let one person do the whole check",
             )

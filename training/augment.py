@@ -8,7 +8,7 @@ noise, and the fraction of a pixel by which landmarks misplace a frame. The pape
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -78,7 +78,7 @@ class AugmentSettings:
         require_range("blended_share", self.blended_share, 0.0, 1.0)
 
 
-NO_AUGMENTATION = AugmentSettings(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NO_AUGMENTATION = AugmentSettings(*(0.0 for _ in fields(AugmentSettings)))
 
 
 def augment(

@@ -60,7 +60,8 @@ def relit(
     crop = draw_crop(settings, rng, TEMPLATE.size)
     misplaced = draw_misplacements(settings.relit_registration_px, plan.n0, rng)
     placements = [compose(error, crop) for error in misplaced]
-    take = _blend if rng.random() < settings.blended_share else _photograph
+    blended = settings.blended_share > 0.0 and rng.random() < settings.blended_share
+    take = _blend if blended else _photograph
     frames = take(scene, plan, placements, rng)
     return Relit(frames, place_depth(depth, crop, TEMPLATE.size), expected_response(plan))
 

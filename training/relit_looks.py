@@ -35,12 +35,19 @@ def with_saturation(phone: Phone, settings: AugmentSettings, rng: np.random.Gene
 
 
 def draw_room_tint(settings: AugmentSettings, rng: np.random.Generator) -> Image:
-    """(3,) factors of the room's light, green 1."""
+    """(3,) factors of the room's light, green 1; nothing is drawn where nothing is asked."""
+    if settings.room_tint == 0.0:
+        return np.ones(3, np.float32)
     return np.exp(rng.normal(size=3) * (settings.room_tint, 0.0, settings.room_tint)).astype(np.float32)
 
 
 def draw_blotches(settings: AugmentSettings, rng: np.random.Generator, side: int) -> Image:
-    """(side, side, 3) factors of the light that every place gives back, room's and screen's alike."""
+    """(side, side, 3) factors of the light that every place gives back, room's and screen's alike.
+
+    Nothing is drawn where nothing is asked, and the factors are then (1, 1, 3).
+    """
+    if settings.blotches == 0.0:
+        return np.ones((1, 1, 3), np.float32)
     strengths = np.abs(rng.normal(size=len(HUES))) * settings.blotches
     log_factors = np.zeros((side, side, 3), np.float32)
     for strength, hue in zip(strengths, HUES, strict=True):

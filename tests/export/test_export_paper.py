@@ -1,10 +1,8 @@
 """The `paper` preset comes out of the converters as it went in: at its real widths as ONNX, narrow in every format."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
+from tiny_network import TINY_PAPER, awakened
 
 from export.converted import CalibrationSet
 from export.formats import FORMATS, convert
@@ -14,37 +12,7 @@ from export.precision_gates import LIMITS, limit_gates
 from export.proof import References, prove
 from sdk_reference.bundle import MAX_FILE_BYTES
 from sdk_reference.runtime import open_session
-from training.network import ATRFAS, PAPER
-
-NARROW = replace(
-    PAPER,
-    input_size=32,
-    depth_bins=8,
-    stem_widths=(4, 4),
-    expert_input_width=4,
-    expert_encoder_widths=(4, 4),
-    expert_decoder_widths=(4,),
-    type_gate_widths=(4, 4, 4),
-    type_gate_hidden=4,
-    attention_stem_widths=(4, 4),
-    attention_input_width=4,
-    attention_encoder_widths=(4, 4),
-    attention_decoder_widths=(4,),
-    attention_bins=4,
-    response_width=4,
-    response_hidden=4,
-)
-"""Late fusion, inverted residual blocks, joined skips and kernels of 7, as in `paper`."""
-
-
-def awakened(settings):
-    """A network with a score, types and a depth that depend visibly on the input."""
-    torch.manual_seed(0)
-    network = ATRFAS(settings)
-    for layer in (network.classification_head.linear, network.type_gate.linear[2]):
-        torch.nn.init.normal_(layer.weight, 0, 1)
-    torch.nn.init.normal_(network.position_embedding.embedding, 0, 0.5)
-    return network.eval()
+from training.network import PAPER
 
 
 def input_of(settings):
@@ -53,7 +21,7 @@ def input_of(settings):
 
 
 def test_it_is_converted_within_the_gates_of_fp32_and_fits_into_a_bundle():
-    network, model_input = awakened(PAPER), input_of(PAPER)
+    network, model_input = awakened(PAPER, seed=0), input_of(PAPER)
     converted = convert_fp32(network)
     assert 4 * sum(p.numel() for p in network.parameters()) < converted.bytes * 1.01 < MAX_FILE_BYTES
     found = run_onnx(open_session(converted.files[FP32_PATH], threads=1), model_input)
@@ -63,8 +31,8 @@ def test_it_is_converted_within_the_gates_of_fp32_and_fits_into_a_bundle():
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_narrow_network_of_its_form_passes_every_gate_of_fp32_and_fp16(name, tmp_path):
-    network = awakened(NARROW)
-    references = References.of(network, [input_of(NARROW)], threshold=0.01)
+    network = awakened(TINY_PAPER, seed=0)
+    references = References.of(network, [input_of(TINY_PAPER)], threshold=0.01)
     artifacts = convert(name, network, CalibrationSet(0, ()), ("fp32", "fp16"))
     assert [artifact.precision for artifact in artifacts] == ["fp32", "fp16"]
     for artifact in artifacts:

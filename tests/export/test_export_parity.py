@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import pytest
-import torch
+from tiny_network import awakened
 
 from export.converted import Converted
 from export.onnx import OPSET, export_onnx
@@ -32,12 +32,7 @@ FILE = "models/a.onnx"
 @pytest.fixture(scope="module")
 def network():
     """The mobile network with a score, types and a depth that depend visibly on the input."""
-    torch.manual_seed(1)
-    network = ATRFAS(MOBILE)
-    for layer in (network.classification_head.linear, network.type_gate.linear[2]):
-        torch.nn.init.normal_(layer.weight, 0, 1)
-    torch.nn.init.normal_(network.position_embedding.embedding, 0, 0.5)
-    return network.eval()
+    return awakened(MOBILE, seed=1)
 
 
 @pytest.fixture(scope="module")
