@@ -17,6 +17,8 @@ from training.layer_store import AlignedLayers
 SIZE, LAYER_SIZE = 128, 192  # of photographs, and of the layers that they are taken from
 SIDE = TEMPLATE.size
 ALWAYS = AugmentSettings(relit_share=1.0)
+COVERED = (np.hypot(*(np.mgrid[:SIDE, :SIDE] - SIDE / 2)) < SIDE * 0.4).astype(np.float32)
+"""A disc of a person; the rest is background."""
 IDEAL = Phone(
     profile="sim-flagship-oled",
     full_well_electrons=1e12,  # photon noise of a millionth
@@ -89,7 +91,8 @@ def made_up_stage(seed: int = 0) -> Stage:
 def flat_layers(ambient: float = 20.0, screen: float = 0.05, phone: Phone = IDEAL) -> AlignedLayers:
     """Even light everywhere."""
     shape = (SIDE, SIDE, 3)
-    return AlignedLayers(np.full(shape, ambient, np.float32), np.full(shape, screen, np.float32), phone, ScreenLight())
+    ambient_light, screen_light = (np.full(shape, value, np.float32) for value in (ambient, screen))
+    return AlignedLayers(ambient_light, screen_light, COVERED, phone, ScreenLight())
 
 
 def scene_layers(phone: Phone = IDEAL) -> AlignedLayers:
@@ -97,7 +100,7 @@ def scene_layers(phone: Phone = IDEAL) -> AlignedLayers:
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
     points = np.stack([columns, rows], axis=-1) * (SIZE / SIDE)
     ambient, screen = (at(points).astype(np.float32) for at in (ambient_at, screen_at))
-    return AlignedLayers(ambient, screen, phone, ScreenLight())
+    return AlignedLayers(ambient, screen, COVERED, phone, ScreenLight())
 
 
 def flat_depth() -> np.ndarray:

@@ -51,12 +51,20 @@ class AugmentSettings:
     relit_registration_px: float = 0.12
     """Relit captures: standard deviation of a frame's misplacement, as registration leaves it (docs/log.md)."""
     relit_saturation: float = 0.0
-    """Relit captures: the camera saturates colours by 0.8 up to this; 0 leaves the phone's own. This and the next three
-    were tried together (docs/log.md) and are off, as the shipped model was trained without them."""
+    """Relit captures: the camera saturates colours by 0.8 up to this; 0 leaves the phone's own. This and the looks that
+    follow are off here, as the shipped model was trained without them; `WIDE` has them all."""
     room_tint: float = 0.0
     """Relit captures: standard deviation of the logarithm of the room's red and blue light."""
+    chroma_contrast: float = 0.0
+    """Relit captures: the colour pattern of faces and artefacts is up to exp(± this) times as strong."""
+    shading_contrast: float = 0.0
+    """Relit captures: the screen's slow shading of them is up to exp(± this) times as strong."""
+    beard_share: float = 0.0
+    """Relit captures: share that gets the shadow of a shaven beard, whatever the species."""
     blotches: float = 0.0
     """Relit captures: scale of the strength of blotches that tint and shade what stands there, in log light."""
+    background_share: float = 0.0
+    """Relit captures: share that gets another background (`training.relit_looks`)."""
     blended_share: float = 0.0
     """Relit captures: share that is blended of two photographs, as `sdk_reference.pair` does with real ones."""
 
@@ -74,11 +82,29 @@ class AugmentSettings:
         require_range("relit_registration_px", self.relit_registration_px, 0.0, 4.0)
         require_range("relit_saturation", self.relit_saturation, 0.0, 4.0)
         require_range("room_tint", self.room_tint, 0.0, 1.0)
+        require_range("chroma_contrast", self.chroma_contrast, 0.0, 2.0)
+        require_range("shading_contrast", self.shading_contrast, 0.0, 2.0)
+        require_range("beard_share", self.beard_share, 0.0, 1.0)
         require_range("blotches", self.blotches, 0.0, 1.0)
+        require_range("background_share", self.background_share, 0.0, 1.0)
         require_range("blended_share", self.blended_share, 0.0, 1.0)
 
 
 NO_AUGMENTATION = AugmentSettings(*(0.0 for _ in fields(AugmentSettings)))
+WIDE = AugmentSettings(
+    relit_share=1.0,
+    relit_saturation=2.0,
+    room_tint=0.15,
+    chroma_contrast=0.45,
+    shading_contrast=1.0,
+    beard_share=0.4,
+    blotches=0.08,
+    background_share=0.5,
+    blended_share=0.4,
+)
+"""Every draw relit, with looks wider than what is simulated: what a real face was measured to ask for (docs/log.md)."""
+LOOKS = {"simulated": AugmentSettings(), "wide": WIDE}
+"""By the name that `flashproof train --looks` takes."""
 
 
 def augment(

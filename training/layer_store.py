@@ -1,6 +1,7 @@
 """The light of rendered scenes, aligned once and kept beside a prepared data set, for `training.relight`.
 
-    prepared-<key>/layers.npy     (K, 6, 256, 256) float16: the room's light (RGB), then the screen's (one per primary)
+    prepared-<key>/layers.npy     (K, 7, 256, 256) float16: the room's light (RGB), the screen's (one per primary), and
+                                  how much of each pixel the person or the artefact covers
                    layers.jsonl   one line per row: row, scale of the room's light, phone, screen, sharpness
 
 The layers of every training capture are aligned by the landmarks found in its first frame, which no motion has moved
@@ -28,7 +29,7 @@ from training.errors import DatasetInvalid
 from training.store import open_array, reserve_array
 
 LAYERS_FILE, LAYERS_INDEX = "layers.npy", "layers.jsonl"
-PLANES = 6
+PLANES = 7
 LARGEST_STORED = 30_000.0  # half floats end at 65,504
 
 
@@ -40,8 +41,22 @@ class AlignedLayers:
     """(256,256,3), cd/m² under the room's light."""
     screen: npt.NDArray[np.float32]
     """(256,256,3): radiance per unit radiance of the screen's primaries."""
+    covered: npt.NDArray[np.float32]
+    """(256,256), 0..1: how much of the pixel is the person or the artefact; the rest is background."""
     phone: Phone
     """With the sensor's pixels per pixel of the template for its scale."""
+    light: ScreenLight
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLayers:
+    """The same as it is stored, for whoever works on whole batches (`training.batch_relight`)."""
+
+    planes: npt.NDArray[np.float16]
+    """(7,256,256): room, screen, covered."""
+    ambient_scale: float
+    """What the room's light is to be multiplied by."""
+    phone: Phone
     light: ScreenLight
 
 
@@ -69,7 +84,8 @@ def write_layers(place: Path, row: int, stage: Stage, affine: Affine) -> LayersR
     layers = stage.layers
     ambient, screen = (resample(image, to_template, TEMPLATE.size) for image in (layers.ambient, layers.screen))
     scale = max(float(ambient.max()) / LARGEST_STORED, 1e-6)
-    planes = np.concatenate([ambient / np.float32(scale), screen], axis=-1).transpose(2, 0, 1)
+    covered = resample(layers.covered.astype(np.float32), to_template, TEMPLATE.size)
+    planes = np.concatenate([ambient / np.float32(scale), screen, covered[..., None]], axis=-1).transpose(2, 0, 1)
     open_array(place / LAYERS_FILE, writable=True)[row] = planes.astype(np.float16)
     sensor_px = stage.phone.sensor_scale / scale_of(affine)
     return LayersRecord(row, scale, asdict(stage.phone), asdict(stage.lighting.screen), sensor_px)
@@ -144,12 +160,23 @@ class LayerStore:
 
     def layers(self, row: int) -> AlignedLayers:
         """Return the layers of a row that is there."""
-        record = self._by_row[row]
-        planes = np.asarray(open_array(self.place / LAYERS_FILE)[row], np.float32).transpose(1, 2, 0)
-        phone = Phone(**_frozen(record.phone))
+        stored = self.stored(row)
+        planes = np.asarray(stored.planes, np.float32).transpose(1, 2, 0)
         return AlignedLayers(
-            ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(record.ambient_scale),
-            screen=np.ascontiguousarray(planes[..., 3:]),
+            ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(stored.ambient_scale),
+            screen=np.ascontiguousarray(planes[..., 3:6]),
+            covered=np.ascontiguousarray(planes[..., 6]),
+            phone=stored.phone,
+            light=stored.light,
+        )
+
+    def stored(self, row: int) -> StoredLayers:
+        """Return the layers of a row that is there, as they lie in the file."""
+        record = self._by_row[row]
+        phone = Phone(**_frozen(record.phone))
+        return StoredLayers(
+            planes=np.array(open_array(self.place / LAYERS_FILE)[row]),
+            ambient_scale=record.ambient_scale,
             phone=replace(phone, sensor_scale=max(record.sensor_px, 1.0)),
             light=ScreenLight(**_frozen(record.screen)),
         )

@@ -61,7 +61,7 @@ from training.store import (
 )
 from training.workers import Progress, no_progress, run_in_workers
 
-PREPARATION_VERSION = 2  # raise it when the same capture would give another row
+PREPARATION_VERSION = 3  # raise it when the same capture would give another row
 DetectorFactory = Callable[[], LandmarkDetector]
 
 

@@ -1,20 +1,24 @@
 """What simulated skin, rooms and cameras lack in variety, drawn once per relit capture and alike for every species.
 
 A real face measured against the simulator's (docs/log.md) is redder in the screen's light than any simulated one,
-changes its hue from place to place, and was photographed by a camera that saturates colours. A network that trains for
-long learns our narrower spread by heart and takes skin outside it for a mask. So a relit capture draws anew how much
-the camera saturates, the room's tint against the screen's, and blotches that tint and shade the surface. The paper
-states no augmentation.
+changes its hue from place to place, and was photographed by a camera that saturates colours; and what a network had
+learned of it hung on how the background answers, which no class differs in. A network that trains for long learns our
+narrower spread by heart and takes skin outside it for a mask. So a relit capture draws anew how much the camera
+saturates, the room's tint against the screen's, how strongly a surface's colour and the screen's light on it change
+from place to place, the shadow of a shaven beard, blotches that tint and shade, and what stands behind the person. The
+paper states no augmentation.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sdk_reference.align import TEMPLATE
 from simulator.phone import Phone
 from training.augment import AugmentSettings
 
@@ -23,8 +27,42 @@ BLOTCHES_ACROSS = (4, 8, 16, 32, 64)
 HUES = np.array([[1.0, 1.0, 1.0], [1.0, -0.5, -0.5], [0.5, 0.5, -1.0]])
 """What a blotch changes, in log light of R, G and B: shade, redness, yellowness."""
 LEAST_SATURATION = 0.8
+SILENT_SHARE = 0.2
+"""Of the new backgrounds: so far away that they answer no screen."""
+NEARNESS_SPREAD, BRIGHTNESS_SPREAD, TINT_SPREAD = 1.0, 0.7, 0.25
+"""Standard deviations, in log light, of a new background's answer to the screen, of the room's light on it, and of the
+colour of both."""
+BACKGROUND_BLOTCHES = 0.3
+STRONGEST_CHROMA = 1.0
+"""In log light: what is farther off a surface's mean colour is a highlight or the edge of a shadow."""
+DARKEST_CHROMA, TINY_ANSWER = 0.05, 1e-6
+"""Places darker than this part of the mean have no colour to speak of; nor has less radiance than this per nit."""
+STRONGEST_SHADING = 1.0
+"""In log light, before it is made stronger."""
+SHADING_SIDE, SHADING_TAPS = 32, cv2.getGaussianKernel(15, 2.5, cv2.CV_32F)
+"""Shading is looked at in a small picture, blurred with these taps: 20 pixels of the template."""
+SHADOW_SIDE = 64
+"""Of the picture that says where a beard's shadow lies."""
+BEARD_DARKNESS, BEARD_GREYNESS = (0.0, 0.5), (0.0, 0.8)
+BEARD_LINE, BEARD_RISES, BEARD_SOFTNESS, MOUTH_Y = (158.0, 176.0), 30.0, 5.0, 182.0
+"""Pixels of the template: where a beard begins below the nose, how much higher at the sides, over what it sets in; the
+mouth."""
 
 Image = npt.NDArray[np.float32]
+Blotches = tuple[Image, ...]
+"""Per scale of BLOTCHES_ACROSS (across, across, 3): log factors of light, laid out smoothly between the patches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """What another background does to the light behind the person, as factors of what is there."""
+
+    room: Image
+    """(3,) of the room's light."""
+    screen: Image
+    """(3,) of the screen's."""
+    blotches: Blotches
+    """Of both."""
 
 
 def with_saturation(phone: Phone, settings: AugmentSettings, rng: np.random.Generator) -> Phone:
@@ -41,19 +79,133 @@ def draw_room_tint(settings: AugmentSettings, rng: np.random.Generator) -> Image
     return np.exp(rng.normal(size=3) * (settings.room_tint, 0.0, settings.room_tint)).astype(np.float32)
 
 
-def draw_blotches(settings: AugmentSettings, rng: np.random.Generator, side: int) -> Image:
-    """(side, side, 3) factors of the light that every place gives back, room's and screen's alike.
+def draw_blotches(scale: float, rng: np.random.Generator) -> Blotches | None:
+    """Patches whose strength is drawn from a half normal of this scale; 0 gives none and draws nothing."""
+    if scale == 0.0:
+        return None
+    patches = [np.zeros((across, across, 3), np.float32) for across in BLOTCHES_ACROSS]
+    for strength, hue in zip(np.abs(rng.normal(size=len(HUES))) * scale, HUES, strict=True):
+        for share, patch in zip(rng.dirichlet(np.ones(len(patches))), patches, strict=True):
+            field = rng.standard_normal(patch.shape[:2], dtype=np.float32) * np.float32(strength * np.sqrt(share))
+            patch += field[..., None] * hue.astype(np.float32)
+    return tuple(patches)
 
-    Nothing is drawn where nothing is asked, and the factors are then (1, 1, 3).
-    """
-    if settings.blotches == 0.0:
+
+def blotch_factors(blotches: Blotches | None, side: int) -> Image:
+    """(side, side, 3) factors of the light that every place gives back; (1, 1, 3) ones for no blotches."""
+    if blotches is None:
         return np.ones((1, 1, 3), np.float32)
-    strengths = np.abs(rng.normal(size=len(HUES))) * settings.blotches
-    log_factors = np.zeros((side, side, 3), np.float32)
-    for strength, hue in zip(strengths, HUES, strict=True):
-        shares = rng.dirichlet(np.ones(len(BLOTCHES_ACROSS)))
-        for share, across in zip(shares, BLOTCHES_ACROSS, strict=True):
-            patches = rng.standard_normal((across, across), dtype=np.float32) * np.float32(strength * np.sqrt(share))
-            field = cv2.resize(patches, (side, side), interpolation=cv2.INTER_CUBIC)
-            log_factors += field[..., None] * hue.astype(np.float32)
-    return np.exp(log_factors)
+    smooth = [cv2.resize(patch, (side, side), interpolation=cv2.INTER_CUBIC) for patch in blotches]
+    return np.asarray(np.exp(sum(smooth[1:], start=smooth[0])), np.float32)
+
+
+def draw_contrast(largest: float, rng: np.random.Generator) -> float:
+    """How many times as strong a pattern is: up to exp(± `largest`); 0 gives 1 and draws nothing."""
+    return 1.0 if largest == 0.0 else float(np.exp(rng.uniform(-1.0, 1.0) * largest))
+
+
+def chroma_factors(screen: Image, covered: Image, contrast: float) -> Image:
+    """(H, W, 3) factors that make the colour pattern of what stands there `contrast` times as strong, its mean kept.
+
+    Colour is what the channels' answers to the screen (H, W, 3) differ in, in log light; the background keeps its own.
+    """
+    if contrast == 1.0:
+        return np.ones((1, 1, 3), np.float32)
+    weight = covered[..., None] / max(float(covered.sum()), 1.0)
+    floor = np.maximum((screen * weight).sum(axis=(0, 1)) * DARKEST_CHROMA, TINY_ANSWER)
+    light = cv2.log(np.maximum(screen, floor))
+    colour = light - light.mean(axis=2, keepdims=True)
+    pattern = colour - (colour * weight).sum(axis=(0, 1))
+    strength = np.float32(contrast - 1.0) * np.clip(pattern, -STRONGEST_CHROMA, STRONGEST_CHROMA)
+    return np.asarray(cv2.exp(strength * covered[..., None]), np.float32)
+
+
+def shading_factors(screen: Image, covered: Image, contrast: float) -> Image:
+    """(H, W, 1) factors that make the screen's slow shading of what stands there `contrast` times as strong.
+
+    Slow is what is left of the log light of (H, W, 3) when it is blurred: the fall-off with distance, a cheek that
+    turns away.
+    """
+    if contrast == 1.0:
+        return np.ones((1, 1, 1), np.float32)
+    small, weight = (
+        cv2.resize(image, (SHADING_SIDE, SHADING_SIDE), interpolation=cv2.INTER_AREA)
+        for image in (screen.mean(axis=2), covered)
+    )
+    weight = weight / max(float(weight.sum()), TINY_ANSWER)
+    light = cv2.log(np.maximum(small, max(float((small * weight).sum()) * DARKEST_CHROMA, TINY_ANSWER)))
+    slow = cv2.sepFilter2D(light, -1, SHADING_TAPS, SHADING_TAPS, borderType=cv2.BORDER_REPLICATE)
+    pattern = np.clip(slow - (slow * weight).sum(), -STRONGEST_SHADING, STRONGEST_SHADING) * np.float32(contrast - 1.0)
+    whole = cv2.resize(pattern, screen.shape[:2], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.exp(whole * covered), np.float32)[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class BeardShadow:
+    """What a shaven beard does to the lower face: it darkens and takes the skin's colour away."""
+
+    where: Image
+    """(64, 64), 0..1 at full strength, in the template."""
+    darkness: float
+    """Of log light."""
+    greyness: float
+    """Share of the colour, in log light, that goes."""
+
+
+def draw_beard_shadow(share: float, rng: np.random.Generator) -> BeardShadow | None:
+    """Draw a shadow for this share of captures; 0 draws nothing."""
+    if share == 0.0 or rng.random() >= share:
+        return None
+    line, ragged = rng.uniform(*BEARD_LINE), rng.standard_normal((8, 8), dtype=np.float32) * np.float32(5.0)
+    x, y = np.meshgrid(*[(np.arange(SHADOW_SIDE, dtype=np.float32) + 0.5) * (TEMPLATE.size / SHADOW_SIDE)] * 2)
+    (middle_x, middle_y), (half_x, half_y) = TEMPLATE.ellipse_centre, TEMPLATE.ellipse_semi_axes
+    aside = (x - middle_x) / half_x
+    edge = line - BEARD_RISES * aside**2 + cv2.resize(ragged, (SHADOW_SIDE, SHADOW_SIDE), interpolation=cv2.INTER_CUBIC)
+    grows = 1.0 / (1.0 + np.exp(-(y - edge) / BEARD_SOFTNESS))
+    within = 1.0 / (1.0 + np.exp((np.hypot(aside, (y - middle_y) / half_y) - 1.05) / 0.03))
+    lips = np.exp(-0.5 * (((x - middle_x) / 17.0) ** 2 + ((y - MOUTH_Y) / 8.0) ** 2))
+    grain = np.exp(0.25 * rng.standard_normal(grows.shape, dtype=np.float32))
+    return BeardShadow(
+        where=np.clip(grows * within * (1.0 - 0.9 * lips) * grain, 0.0, 1.0).astype(np.float32),
+        darkness=float(rng.uniform(*BEARD_DARKNESS)),
+        greyness=float(rng.uniform(*BEARD_GREYNESS)),
+    )
+
+
+def beard_factors(screen: Image, covered: Image, shadow: BeardShadow | None) -> Image:
+    """(H, W, 3) factors of all light of what stands there, by the colour of its answer to the screen (H, W, 3)."""
+    if shadow is None:
+        return np.ones((1, 1, 3), np.float32)
+    where = cv2.resize(shadow.where, screen.shape[:2], interpolation=cv2.INTER_LINEAR) * covered
+    light = cv2.log(np.maximum(screen, TINY_ANSWER))
+    colour = np.clip(light - light.mean(axis=2, keepdims=True), -STRONGEST_CHROMA, STRONGEST_CHROMA)
+    change = colour * np.float32(shadow.greyness) + np.float32(shadow.darkness)
+    return np.asarray(cv2.exp(-change * where[..., None]), np.float32)
+
+
+def draw_background(share: float, rng: np.random.Generator) -> Background | None:
+    """Draw another background for this share of captures: nearer or farther, brighter or darker, of other colours.
+
+    A share of 0 draws nothing.
+    """
+    if share == 0.0 or rng.random() >= share:
+        return None
+    colour = np.exp(rng.normal(size=3) * TINT_SPREAD)
+    brightness = np.exp(rng.normal() * BRIGHTNESS_SPREAD)
+    nearness = np.exp(rng.normal() * NEARNESS_SPREAD) * (rng.random() >= SILENT_SHARE)
+    blotches = draw_blotches(BACKGROUND_BLOTCHES, rng)
+    assert blotches is not None
+    return Background(
+        room=(colour * brightness).astype(np.float32), screen=(colour * nearness).astype(np.float32), blotches=blotches
+    )
+
+
+def behind(factors: Image, covered: Image) -> Image:
+    """Factors (H, W, 3) that hold where nothing covers the background: 1 where `covered` (H, W) is 1."""
+    return 1.0 + (factors - 1.0) * (1.0 - covered[..., None])
+
+
+def stacked(blotches: Blotches | None) -> Image:
+    """All patches in one row of numbers, channels first within a scale: the form in which a GPU is sent them."""
+    whole: Sequence[Image] = blotches or [np.zeros((across, across, 3), np.float32) for across in BLOTCHES_ACROSS]
+    return np.concatenate([patch.transpose(2, 0, 1).reshape(-1) for patch in whole])

@@ -35,11 +35,10 @@ from simulator.identity import SUBJECT_COUNT
 from simulator.instruments import INSTRUMENTS, SPECIES
 from simulator.scene import LightLayers
 from simulator.stage import Stage, set_stage, subject_name
-from training.augment import AugmentSettings
 from training.evaluated_model import Model, open_model
 from training.metrics import Rate, share
 from training.progress import progress_bar
-from training.relit_looks import draw_blotches
+from training.relit_looks import blotch_factors, draw_blotches
 from training.splits import TEST_DEVICES, own_conditions, split_of
 from training.synthesis import photograph_stage
 
@@ -71,7 +70,7 @@ def tinted(stage: Stage, rng: np.random.Generator, *, red: float, blue: float) -
 def blotched(stage: Stage, rng: np.random.Generator, *, strength: float) -> Stage:
     """Surfaces tinted and shaded from place to place."""
     side = stage.layers.ambient.shape[0]
-    factors = draw_blotches(AugmentSettings(blotches=strength), rng, side)
+    factors = blotch_factors(draw_blotches(strength, rng), side)
     return _relayered(
         stage, lambda layers: replace(layers, ambient=layers.ambient * factors, screen=layers.screen * factors)
     )

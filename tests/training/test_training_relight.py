@@ -35,11 +35,21 @@ from simulator.capture import Shot, photograph
 from simulator.motion import Motion
 from simulator.phone import Phone
 from simulator.stage import set_stage
-from training import relight
+from training import relight, shooting
 from training.augment import NO_AUGMENTATION
 from training.layer_store import LayerStore, add_layers_line, begin_layers, write_layers
-from training.relight import draw_misplacements, draw_plan, relit
-from training.relit_looks import with_saturation
+from training.relight import relit, set_up
+from training.relit_looks import (
+    beard_factors,
+    chroma_factors,
+    draw_background,
+    draw_beard_shadow,
+    draw_blotches,
+    draw_contrast,
+    shading_factors,
+    with_saturation,
+)
+from training.shooting import draw_misplacements, draw_plan, draw_shooting
 
 
 @pytest.fixture
@@ -124,7 +134,7 @@ def test_a_relit_capture_has_the_differences_of_a_photographed_one(
     floats, and that one photographs before, the other after interpolating.
     """
     monkeypatch.setattr(simulator_capture, "MotionWalk", StandingStill)
-    monkeypatch.setattr(relight, "draw_plan", lambda rng: default_plan())
+    monkeypatch.setattr(shooting, "draw_plan", lambda rng: default_plan())
     stage = replace(set_stage(4, 5, "live", "face", 256, ambient_lux=60.0), phone=IDEAL, eyes_shut=None)
     plan, affine = default_plan(), about_centre(3.0, -8.0, degrees=4.0, scale=1.2)
     colours = tuple(tuple(map(float, colour)) for colour in plan.colours_linear())
@@ -145,7 +155,7 @@ def test_a_relit_capture_has_the_differences_of_a_photographed_one(
 def test_a_relit_frame_is_room_light_plus_screen_light(ideal_phone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Worked out by hand: linear light of each rank over that of rank 0, whatever the exposure."""
     plan = default_plan()
-    monkeypatch.setattr(relight, "draw_plan", lambda rng: plan)
+    monkeypatch.setattr(shooting, "draw_plan", lambda rng: plan)
     anew = relit(flat_layers(20.0, 0.05), flat_depth(), NO_AUGMENTATION, np.random.default_rng(0))
     shown = 0.001 + 0.999 * plan.colours_linear()  # an LCD's black is a thousandth
     light = 20.0 + 0.05 * 500.0 * shown
@@ -193,7 +203,7 @@ def test_the_response_belongs_to_the_plan_that_was_drawn(monkeypatch: pytest.Mon
         plans.append(draw_plan(rng))
         return plans[-1]
 
-    monkeypatch.setattr(relight, "draw_plan", remember)
+    monkeypatch.setattr(shooting, "draw_plan", remember)
     for seed in range(6):
         made = relit(flat_layers(), flat_depth(), ALWAYS, np.random.default_rng(seed))
         np.testing.assert_allclose(made.response, expected_response(plans[-1]), atol=1e-6)
@@ -290,8 +300,8 @@ def test_blotches_shade_and_tint_places_alike_in_every_frame(ideal_phone: None) 
 
 
 def test_the_room_is_tinted_and_the_screen_is_not(ideal_phone: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relight, "draw_plan", lambda rng: default_plan())
-    monkeypatch.setattr(relight, "draw_room_tint", lambda *_: np.array([1.5, 1.0, 0.5], np.float32))
+    monkeypatch.setattr(shooting, "draw_plan", lambda rng: default_plan())
+    monkeypatch.setattr(shooting, "draw_room_tint", lambda *_: np.array([1.5, 1.0, 0.5], np.float32))
     linear = srgb8_to_linear(relit(SCENE, flat_depth(), NO_AUGMENTATION, np.random.default_rng(3)).aligned)
     dark = linear[-1].mean(axis=(1, 2))
     lit = (linear[0] - linear[-1]).mean(axis=(1, 2))
@@ -322,7 +332,7 @@ def test_saturation_stays_the_phones_own_when_nothing_is_asked() -> None:
 def test_a_blended_capture_is_a_mixture_of_two_photographs(ideal_phone: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Worked out by hand for a flat scene: room plus screen times the colour's linear value, channel by channel."""
     plan = default_plan()
-    monkeypatch.setattr(relight, "draw_plan", lambda rng: plan)
+    monkeypatch.setattr(shooting, "draw_plan", lambda rng: plan)
     settings = replace(NO_AUGMENTATION, blended_share=1.0)
     linear = srgb8_to_linear(relit(SCENE, flat_depth(), settings, np.random.default_rng(0)).aligned)[:, :, 100, 100]
     off, white = 20.0 + 0.05 * 500.0 * 0.001, 20.0 + 0.05 * 500.0
@@ -343,3 +353,85 @@ def test_blended_captures_are_as_frequent_as_asked(monkeypatch: pytest.MonkeyPat
     for _ in range(100):
         relit(SCENE, flat_depth(), settings, rng)
     assert 20 <= len(blended) <= 40
+
+
+OTHER = replace(NO_AUGMENTATION, background_share=1.0)
+
+
+def test_another_background_leaves_the_person_alone(ideal_phone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shooting, "draw_plan", lambda rng: default_plan())
+    shots = [draw_shooting(SCENE.phone, OTHER, np.random.default_rng(seed)) for seed in range(60)]
+    for shot in shots:
+        scene, before = set_up(SCENE, shot), set_up(SCENE, replace(shot, background=None))
+        person = SCENE.covered == 1.0
+        for found, expected in ((scene.ambient, before.ambient), (scene.screen, before.screen)):
+            np.testing.assert_array_equal(found[person], expected[person])
+            assert np.abs(found[~person] / expected[~person] - 1.0).max() > 0.01
+    answers = np.array([set_up(SCENE, shot).screen[2, 2].mean() / SCENE.screen[2, 2].mean() for shot in shots])
+    assert 0.05 < np.mean(answers == 0.0) < 0.4  # some are too far away to answer the screen
+    assert answers.max() > 1.5 and np.percentile(answers[answers > 0], 10) < 0.5
+
+
+def test_a_background_is_drawn_as_often_as_asked_and_not_at_all_for_nothing() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_background(0.3, rng) is not None for _ in range(400)]
+    assert 0.22 < np.mean(drawn) < 0.38
+    before = rng.bit_generator.state
+    assert draw_background(0.0, rng) is None and draw_blotches(0.0, rng) is None
+    assert rng.bit_generator.state == before
+
+
+def test_chroma_contrast_changes_how_far_colours_differ_and_not_what_they_are(ideal_phone: None) -> None:
+    """A scene of two halves, one redder: their log ratio grows by the factor, their mean and the background stay."""
+    ratio = np.where(np.arange(SIDE)[None, :, None] < SIDE / 2, [1.3, 1.0, 1.0], [1.0, 1.0, 1.0])
+    screen = np.broadcast_to(0.05 * ratio, (SIDE, SIDE, 3)).astype(np.float32)
+    found = screen * chroma_factors(screen, SCENE.covered, 1.5)
+    left, right = (np.log(found[128, column]) - np.log(found[128, column]).mean() for column in (100, 156))
+    before = np.log([1.3, 1.0, 1.0]) - np.log([1.3, 1.0, 1.0]).mean()
+    np.testing.assert_allclose(left - right, 1.5 * before, atol=1e-5)
+    np.testing.assert_allclose((left + right) / 2, before / 2, atol=0.01)
+    np.testing.assert_array_equal(found[2, 2], screen[2, 2])
+    np.testing.assert_array_equal(chroma_factors(screen, SCENE.covered, 1.0), 1.0)
+
+
+def test_a_contrast_is_drawn_within_its_bounds_and_not_at_all_for_nothing() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.log([draw_contrast(0.45, rng) for _ in range(400)])
+    assert np.abs(drawn).max() <= 0.45 and drawn.std() == pytest.approx(0.45 / np.sqrt(3), rel=0.1)
+    before = rng.bit_generator.state
+    assert draw_contrast(0.0, rng) == 1.0 and rng.bit_generator.state == before
+
+
+def test_shading_contrast_steepens_the_screens_fall_off_and_leaves_detail_and_room(ideal_phone: None) -> None:
+    """Light that falls off exponentially downwards: its slope in log light grows by the factor; fine detail stays."""
+    rows = np.arange(SIDE, dtype=np.float32)[:, None, None]
+    fall_off = np.exp(-rows / SIDE) * np.ones((SIDE, SIDE, 3), np.float32)
+    detail = 1.0 + 0.2 * (rows % 2)
+    screen = (0.05 * fall_off * detail).astype(np.float32)
+    covered = np.ones((SIDE, SIDE), np.float32)
+    factors = shading_factors(screen, covered, 1.5)
+    slope = np.polyfit(np.arange(80, 176), np.log((fall_off * factors)[80:176, 128, 0]), 1)[0]
+    assert slope == pytest.approx(-1.5 / SIDE, rel=0.03)
+    assert np.abs(factors[1:] / factors[:-1] - 1.0).max() < 0.01
+    shot = draw_shooting(SCENE.phone, replace(NO_AUGMENTATION, shading_contrast=0.4), np.random.default_rng(0))
+    assert shot.shading != 1.0
+    np.testing.assert_array_equal(set_up(SCENE, shot).ambient, SCENE.ambient)
+    np.testing.assert_array_equal(shading_factors(screen, covered, 1.0), 1.0)
+
+
+def test_a_beards_shadow_is_darker_and_greyer_on_the_jaw_and_nowhere_else() -> None:
+    rng = np.random.default_rng(0)
+    shadows = [draw_beard_shadow(1.0, rng) for _ in range(20)]
+    screen = np.broadcast_to(np.array([0.09, 0.05, 0.035], np.float32), (SIDE, SIDE, 3))
+    covered = np.ones((SIDE, SIDE), np.float32)
+    for shadow in shadows:
+        assert shadow is not None and shadow.where.min() >= 0.0 and shadow.where.max() <= 1.0
+        found = screen * beard_factors(screen, covered, replace(shadow, darkness=0.4, greyness=0.7))
+        chin, brow, mouth, wall = found[212, 128], found[90, 128], found[182, 128], found[5, 5]
+        assert chin.mean() < 0.8 * screen[0, 0].mean()
+        assert chin[0] / chin[2] < 0.8 * screen[0, 0, 0] / screen[0, 0, 2]
+        for place in (brow, mouth, wall):
+            np.testing.assert_allclose(place, screen[0, 0], rtol=0.15)
+    np.testing.assert_array_equal(beard_factors(screen, covered, None), 1.0)
+    before = rng.bit_generator.state
+    assert draw_beard_shadow(0.0, rng) is None and rng.bit_generator.state == before
