@@ -254,11 +254,11 @@ class ExposureControl:
 def _metered(linear: np.ndarray) -> np.ndarray:
     """Centre-weighted mean colour (3,) of (H, W, 3)."""
     small = cv2.resize(linear, (METER_SIZE, METER_SIZE), interpolation=cv2.INTER_AREA)
-    return np.tensordot(_centre_weight(METER_SIZE, METER_SIZE), small, 2)
+    return np.tensordot(centre_weight(METER_SIZE, METER_SIZE), small, 2)
 
 
 @lru_cache(maxsize=4)
-def _centre_weight(height: int, width: int) -> np.ndarray:
+def centre_weight(height: int, width: int) -> np.ndarray:
     """Weights (H, W) float32 of a centre-weighted meter, sum 1. It must not know where the face is, nor whose."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     squared = (((x + 0.5) / width - 0.5) / 0.22) ** 2 + (((y + 0.5) / height - 0.5) / 0.28) ** 2

@@ -20,9 +20,12 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from sdk_reference.align import TEMPLATE
 from sdk_reference.preprocess import PreprocessSettings, aligned_to_input
 from sdk_reference.quality import Quality, QualityLimits, failures
-from training.augment import NO_AUGMENTATION, AugmentSettings, augment
+from sdk_reference.response import expected_response
+from training.augment import NO_AUGMENTATION, AugmentSettings, augment, place_depth
+from training.batch_relight import collate_sheets, develop_ready, sheet_of
 from training.depth_labels import area_average
 from training.errors import SettingOutOfRange
 from training.layer_store import LayerStore
@@ -30,6 +33,7 @@ from training.losses import LIVE_SPECIES
 from training.network import DOWNSAMPLING, TYPES
 from training.relight import relit
 from training.sampling import EVEN, NO_AUGMENTATION_DRAW, BalancedSampler, Draw, InOrder, ShareOfSteps
+from training.shooting import draw_shooting
 from training.splits import SPLITS, require_both_classes, require_disjoint, split_of
 from training.store import PreparedStore, StoredCapture
 
@@ -142,45 +146,56 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         preprocess: PreprocessSettings,
         augmentation: AugmentSettings,
         seed: int,
+        in_batches: bool = False,
     ) -> None:
+        """`in_batches`: leave relit captures to be photographed on a GPU, a whole batch at once."""
         self.stores = tuple(stores)
         self.examples = tuple(examples)
         self.preprocess = preprocess
         self.augmentation = augmentation
         self.seed = seed
+        self.in_batches = in_batches
         self.layers = tuple(LayerStore(store.folder) for store in self.stores)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        """Return input (N,3,S,S), depth (S/4,S/4), response (N,3), all float32, live and species (int)."""
+        """Return input (N,3,S,S), depth (S/4,S/4), response (N,3), all float32, live and species (int).
+
+        `in_batches` a relit capture has a `sheet` (`training.batch_relight`) in place of the input.
+        """
         number, position = draw
         example = self.examples[position]
+        record, layers = example.record, self.layers[example.store]
+        rng = np.random.default_rng([self.seed, max(number, 0), position])
+        response = np.asarray(record.response, np.float32)
+        shown: dict[str, Any]
         if number == NO_AUGMENTATION_DRAW:
             aligned, depth = self.arrays(position)
-            response = np.asarray(example.record.response, np.float32)
+            shown = self._input(aligned)
+        elif record.row not in layers or rng.random() >= self.augmentation.relit_share:
+            aligned, depth = augment(*self.arrays(position), self.augmentation, rng)
+            shown = self._input(aligned)
+        elif self.in_batches:
+            stored = layers.stored(record.row)
+            shooting = draw_shooting(stored.phone, self.augmentation, rng)
+            depth = place_depth(self.depth(position), shooting.crop, TEMPLATE.size)
+            response = expected_response(shooting.plan)
+            shown = {"sheet": sheet_of(stored, shooting, rng)}
         else:
-            aligned, depth, response = self.augmented(number, position)
+            anew = relit(layers.layers(record.row), self.depth(position), self.augmentation, rng)
+            depth, response, shown = anew.depth, anew.response, self._input(anew.aligned)
         return {
-            "input": torch.from_numpy(aligned_to_input(aligned, self.preprocess)),
+            **shown,
             "depth": torch.from_numpy(area_average(depth, self.preprocess.input_size // DOWNSAMPLING)),
             "response": torch.from_numpy(response),
             "live": int(example.species_index == LIVE_SPECIES),
             "species": example.species_index,
         }
 
-    def augmented(
-        self, number: int, position: int
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return aligned frames, depth label and expected response of draw `number`: photographed anew, or changed."""
-        record, layers = self.examples[position].record, self.layers[self.examples[position].store]
-        rng = np.random.default_rng([self.seed, number, position])
-        if record.row in layers and rng.random() < self.augmentation.relit_share:
-            anew = relit(layers.layers(record.row), self.depth(position), self.augmentation, rng)
-            return anew.aligned, anew.depth, anew.response
-        aligned, depth = self.arrays(position)
-        return *augment(aligned, depth, self.augmentation, rng), np.asarray(record.response, np.float32)
+    def _input(self, aligned: npt.NDArray[np.uint8]) -> dict[str, Any]:
+        return {"input": torch.from_numpy(aligned_to_input(aligned, self.preprocess))}
 
     def arrays(self, position: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """Return the aligned frames (N0,3,256,256) uint8 and the depth label (64,64) float32 of an example."""
@@ -208,14 +223,16 @@ class CaptureData(lightning.LightningDataModule):
         loader_workers: int = 0,
         use_refused: bool = False,
         weights: Mapping[str, float] = EVEN,
+        in_batches: bool = False,
     ) -> None:
+        """`in_batches`: relit captures are photographed on the training's device (`training.batch_relight`)."""
         super().__init__()
         self.data = data
         self.weights = weights
         self.batch_size = batch_size
         self.loader_workers = loader_workers
         training = data.by_split["train"] if use_refused else data.usable("train")
-        self.training_set = CaptureDataset(data.stores, training, preprocess, augmentation, seed)
+        self.training_set = CaptureDataset(data.stores, training, preprocess, augmentation, seed, in_batches)
         self.validation_set = CaptureDataset(data.stores, data.usable("val"), preprocess, augmentation, seed)
         require_both_classes("train", species_of(self.training_set))
         require_both_classes("val", species_of(self.validation_set))
@@ -266,6 +283,10 @@ class CaptureData(lightning.LightningDataModule):
         process, processes = self._place()
         return self._loader(self.validation_set, InOrder(len(self.validation_set), process, processes), processes)
 
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Photograph what was left to be photographed on this device."""
+        return develop_ready(batch, self.training_set.preprocess)
+
     def _place(self) -> tuple[int, int]:
         """Which process this is, of how many."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
@@ -279,6 +300,8 @@ class CaptureData(lightning.LightningDataModule):
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,
             persistent_workers=workers > 0,
+            collate_fn=collate_sheets,
+            pin_memory=dataset.in_batches and torch.cuda.is_available(),
             generator=torch.Generator(),  # else each epoch would draw from torch's own
         )
 

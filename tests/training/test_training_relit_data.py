@@ -219,7 +219,7 @@ def test_as_many_draws_are_relit_as_the_share_says(
     dataset = training_set(prepared, replace(NO_AUGMENTATION, relit_share=share))
     for number in range(5):
         for position in range(6):
-            dataset.augmented(number, position)
+            dataset[number, position]
     assert lowest <= times[0] <= highest
 
 
@@ -257,6 +257,35 @@ def test_loader_workers_relight_to_the_same_batches(prepared: AlignedStore) -> N
     for one, other in zip(alone, batches(2), strict=True):
         for name, values in one.items():
             np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+def test_batches_photographed_on_the_device_have_the_same_labels_and_about_the_same_input(
+    prepared: AlignedStore,
+) -> None:
+    """Half of the draws relit: places, depths and responses are those of the processors' way, inputs but for noise."""
+    data, settings = join_stores([prepared], QualityLimits()), replace(NO_AUGMENTATION, relit_share=0.5)
+
+    def batches(in_batches: bool) -> list[dict[str, Any]]:
+        loaders = CaptureData(
+            data, PreprocessSettings(input_size=32), settings, batch_size=6, seed=3, in_batches=in_batches
+        )
+        found = []
+        for epoch in range(4):
+            order = loaders.train_dataloader()
+            order.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            found += [loaders.on_after_batch_transfer(batch, 0) for batch in order]
+        return found
+
+    undeveloped = 0
+    for one, other in zip(batches(False), batches(True), strict=True):
+        assert set(one) == set(other)
+        for name in ("depth", "response", "live", "species"):
+            np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+        for expected, found in zip(one["input"], other["input"], strict=True):
+            if not np.array_equal(expected, found):
+                undeveloped += 1
+                assert np.corrcoef(expected.numpy().ravel(), found.numpy().ravel())[0, 1] > 0.9
+    assert 4 <= undeveloped <= 20  # of 24
 
 
 def test_shards_have_no_layers_and_are_changed_as_ever(dataset: Path, tmp_path: Path) -> None:
