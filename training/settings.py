@@ -46,6 +46,8 @@ class TrainSettings:
     precision: str = "32-true"
     seed: int = 0
     """Draws the first weights, the order of captures and the augmentation."""
+    started_from: str | None = None
+    """SHA-256 of the weights of another run that this one begins with; None: with those that the seed draws."""
     mask_weight: float = 1.0
     """How often a mask is drawn for one print or replay: of all attacks they are the hardest to tell."""
     use_refused: bool = False

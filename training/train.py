@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +35,8 @@ from training.checkpoint import (
     LOG_FILE,
     RUN_FILE,
     SETTINGS_FILE,
+    Run,
+    load_run,
     load_weights,
     read_record,
     require_best,
@@ -46,42 +45,17 @@ from training.checkpoint import (
 )
 from training.data import CaptureData, PreparedData, join_stores, require_equal_shares
 from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
-from training.evaluate import operating_point
-from training.gates import fit_decision
 from training.int8_grid import round_to_int8_grid
 from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
-from training.network import ATRFAS, NetworkSettings
+from training.network import ATRFAS
 from training.network import PRESETS as NETWORKS
 from training.prepare import DetectorFactory, prepare_all
 from training.processes import lost_processes_are_errors
-from training.run_keeper import RunKeeper, read_best, read_log
-from training.scoring import network_scorer, score_dataset
+from training.run_keeper import RunKeeper, read_log
+from training.run_record import Plan, Task, record_of
 from training.settings import TrainSettings
 from training.training_progress import TrainingProgress
-
-RECORDED_PACKAGES = ("torch", "lightning", "numpy", "opencv-contrib-python", "mediapipe", "safetensors")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that decides the result."""
-
-    network: NetworkSettings
-    preprocess: PreprocessSettings
-    training: TrainSettings
-    limits: QualityLimits
-    data_sha256: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the content of settings.json."""
-        return {
-            "network": self.network.to_dict(),
-            "preprocess": self.preprocess.to_dict(),
-            "training": self.training.to_dict(),
-            "quality_limits": dict(vars(self.limits)),
-            "data_sha256": self.data_sha256,
-        }
 
 
 def train(
@@ -90,21 +64,26 @@ def train(
     settings: TrainSettings,
     machine: Machine | None = None,
     *,
+    start: Path | None = None,
     detector_factory: DetectorFactory = FaceMeshDetector,
     callbacks: Sequence[Callback] = (),
 ) -> dict[str, Any]:
     """Train into the folder `out` on the data sets in `folders`, or go on there; returns the record (run.json).
 
+    `start` is a finished run of the same network whose weights the training begins with.
     Of several processes each returns the record, and the first one writes. Raises `DatasetInvalid`, `LabelsMissing`,
     `ClassMissing`, `SettingOutOfRange`, `SettingsMismatch`, `RunInvalid`, `LossNotFinite`, `ProcessLost` or
     `OutputNotWritable`.
     """
     machine = machine or Machine()
+    begun_with = None if start is None else load_run(start)
+    if begun_with is not None:
+        settings = replace(settings, started_from=begun_with.record["weights"]["sha256"])
     with torch_threads(machine.threads), lost_processes_are_errors():
         trainer = new_trainer(out, settings, machine, callbacks)
         require_equal_shares(settings.batch_size, trainer.world_size)
         with _one_process_at_a_time(out, trainer):
-            task = begin(out, folders, settings, machine, trainer, detector_factory)
+            task = begin(out, folders, settings, machine, trainer, detector_factory, begun_with)
         if not (out / RUN_FILE).is_file():
             network = fit(trainer, out, task)
             if trainer.is_global_zero:
@@ -114,15 +93,6 @@ def train(
         return read_record(out)
 
 
-@dataclass(frozen=True)
-class Task:
-    """A training that has passed all checks."""
-
-    plan: Plan
-    data: PreparedData
-    loaders: CaptureData
-
-
 def begin(
     out: Path,
     folders: Sequence[Path],
@@ -130,11 +100,14 @@ def begin(
     machine: Machine,
     trainer: lightning.Trainer,
     detector_factory: DetectorFactory,
+    begun_with: Run | None = None,
 ) -> Task:
     """Prepare the data and the folder, and check all that can be checked before hours are spent."""
     stores = prepare_all(folders, machine.workers, machine.quiet or not trainer.is_global_zero, detector_factory)
     data = join_stores(stores, QualityLimits())
     plan = make_plan(settings, data, stores[0].n0)
+    if begun_with is not None:
+        require_same_network(begun_with, plan)
     loaders = CaptureData(
         data,
         plan.preprocess,
@@ -144,10 +117,24 @@ def begin(
         loader_workers=machine.loader_workers,
         use_refused=settings.use_refused,
         weights={"mask": settings.mask_weight},
+        in_batches=trainer.strategy.root_device.type == "cuda",
     )
     loaders.require_enough_for(trainer.world_size)
     begin_run(out, plan)
-    return Task(plan, data, loaders)
+    return Task(plan, data, loaders, begun_with)
+
+
+def require_same_network(begun_with: Run, plan: Plan) -> None:
+    """Raise `RunInvalid` unless the run's weights fit the network, and its input is made in the same way."""
+    found = {"network": begun_with.settings.to_dict(), "preprocess": begun_with.preprocess.to_dict()}
+    wanted = {"network": plan.network.to_dict(), "preprocess": plan.preprocess.to_dict()}
+    differing = list(differences(found, wanted))
+    if differing:
+        raise RunInvalid(
+            found=f"{begun_with.folder} with " + ", ".join(f"{name} {a!r}" for name, a, _ in differing[:4]),
+            expected=", ".join(f"{name} {b!r}" for name, _, b in differing[:4]),
+            remedy="begin with a run of the same preset and number of frames, or without --from",
+        )
 
 
 @contextmanager
@@ -259,7 +246,7 @@ def fit(trainer: lightning.Trainer, out: Path, task: Task) -> ATRFAS:
     Its weights are rounded to what int8 can hold (`training.int8_grid`).
     """
     on_gpu = trainer.strategy.root_device.type == "cuda"
-    module = TrainingModule(new_network(task.plan), task.plan.training, trainer.world_size, on_gpu)
+    module = TrainingModule(first_network(task), task.plan.training, trainer.world_size, on_gpu)
     last = checked_checkpoint(out, module)
     with _without_chatter():
         trainer.fit(module, task.loaders, ckpt_path=None if last is None else str(last), weights_only=True)
@@ -288,40 +275,19 @@ def checked_checkpoint(out: Path, module: TrainingModule) -> Path | None:
     return last
 
 
+def first_network(task: Task) -> ATRFAS:
+    """Return the network as the training begins with it."""
+    network = new_network(task.plan)
+    if task.begun_with is not None:
+        network.load_state_dict(task.begun_with.network.state_dict())
+    return network
+
+
 def new_network(plan: Plan) -> ATRFAS:
     """Return the network with the first weights that the seed draws; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.training.seed)
         return ATRFAS(plan.network)
-
-
-def record_of(task: Task, out: Path, network: ATRFAS) -> dict[str, Any]:
-    """Return what run.json says about a training: all that is needed to rebuild it and to judge it."""
-    plan, data = task.plan, task.data
-    best = read_best(out)
-    assert best is not None, "every epoch of the training writes its merit"
-    scored = score_dataset(network_scorer(network), task.loaders.all_of("val"))
-    fitted = fit_decision(scored, plan.limits, plan.network.n0)
-    settings = plan.to_dict()
-    loss = settings["training"].pop("loss")
-    return {
-        "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "preset": plan.training.preset,
-        "seed": plan.training.seed,
-        "network": settings["network"],
-        "preprocess": settings["preprocess"],
-        "training": settings["training"],
-        "loss": loss,
-        "trained_within": settings["quality_limits"],
-        "quality_limits": asdict(fitted.limits),
-        "response_rule": fitted.response.to_dict(),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "data": data.to_dict(),
-        "best_epoch": best.epoch,
-        "validation": {"eer": best.eer, "loss": best.loss},
-        "operating_point": operating_point(fitted.judged, simulated=data.simulated),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},
-    }
 
 
 @contextmanager

@@ -14,6 +14,13 @@ def train(
     data: Annotated[list[Path], typer.Option(help="A data set, e.g. of `flashproof simulate`; may be repeated.")],
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Captures per step, instead of the recipe's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="The highest, instead of the recipe's.")] = None,
+    looks: Annotated[
+        str, typer.Option(help="Relit captures: `simulated`, or `wide`: looks beyond what is simulated.")
+    ] = "simulated",
+    start: Annotated[
+        Path | None, typer.Option("--from", help="A finished run of the same preset whose weights to begin with.")
+    ] = None,
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
     seed: Annotated[int, typer.Option(help="Draws first weights, order and augmentation.")] = 0,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu, or auto for a GPU where there is one.")] = "auto",
@@ -29,6 +36,7 @@ def train(
     import json
     from dataclasses import replace
 
+    from training.augment import LOOKS
     from training.errors import require_choice
     from training.machine import Machine, is_first_process
     from training.settings import RECIPES
@@ -36,13 +44,16 @@ def train(
     from training.workers import default_workers
 
     require_choice("preset", preset, tuple(RECIPES))
+    require_choice("looks", looks, tuple(LOOKS))
     recipe = RECIPES[preset]
     settings = replace(
         recipe,
         epochs=recipe.epochs if epochs is None else epochs,
         batch_size=recipe.batch_size if batch_size is None else batch_size,
+        learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
         precision=precision,
         seed=seed,
+        augment=LOOKS[looks],
     )
     machine = Machine(
         threads=threads or max(default_workers() // max(devices, 1), 1),
@@ -54,7 +65,7 @@ def train(
         nodes=nodes,
         strategy=strategy,
     )
-    record = run_training(out, data, settings, machine)
+    record = run_training(out, data, settings, machine, start=start)
     if not is_first_process():
         return
     if json_output:

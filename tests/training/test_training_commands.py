@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flashproof.commands.evaluate import evaluate
 from flashproof.commands.simulate import simulate
 from flashproof.commands.train import train
 from sdk_reference.errors import FlashproofError
+from training.augment import WIDE
 from training.errors import ClassMissing, DatasetInvalid, RunInvalid, SettingOutOfRange
 from training.network import PRESETS
 
@@ -66,6 +68,12 @@ def test_train_and_evaluate_follow_each_other(tmp_path: Path) -> None:
     written = call("evaluate", tmp_path / "run", *options, "--json", tmp_path / "result.json")
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert "BPCER" in written.stdout and "simulated" in written.stdout
+    further = ("--from", tmp_path / "run", "--looks", "wide", "--learning-rate", 1e-4, "--epochs", 1, "--batch-size", 4)
+    went_on = call("train", tmp_path / "on", "--preset", "mobile", *further, *options, "--json")
+    assert went_on.exit_code == 0, went_on.output
+    settings = json.loads(went_on.stdout)["training"]
+    assert settings["started_from"] == record["weights"]["sha256"] and settings["learning_rate"] == 1e-4
+    assert settings["augment"] == asdict(WIDE) != record["training"]["augment"]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +85,8 @@ def test_train_and_evaluate_follow_each_other(tmp_path: Path) -> None:
         (("simulate", "OUT", "--count", 1, "--size", 5), SettingOutOfRange),
         (("train", "OUT", "--preset", "huge", "--data", "OUT"), SettingOutOfRange),
         (("train", "OUT", "--preset", "mobile", "--data", "OUT"), DatasetInvalid),
+        (("train", "OUT", "--preset", "mobile", "--data", "OUT", "--looks", "odd"), SettingOutOfRange),
+        (("train", "OUT", "--preset", "mobile", "--data", "OUT", "--from", "OUT"), RunInvalid),
         (("train", "OUT", "--preset", "mobile", "--data", "OUT", "--epochs", 0), SettingOutOfRange),
         (("train", "OUT", "--preset", "mobile", "--data", "OUT", "--threads", -2), SettingOutOfRange),
         (("evaluate", "OUT", "--data", "OUT"), FlashproofError),

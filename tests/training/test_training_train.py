@@ -172,6 +172,25 @@ def test_training_leaves_torchs_own_random_numbers_alone(dataset: Path, tmp_path
     torch.testing.assert_close(torch.rand(3), expected)
 
 
+def test_a_training_begins_with_the_weights_of_another_run(finished: Path, dataset: Path, tmp_path: Path) -> None:
+    """At a learning rate of next to nothing they stay what they were, and the record says whose they are."""
+    settings = replace(SETTINGS, epochs=1, learning_rate=1e-8, weight_decay=0.0)
+    record = train(tmp_path / "on", [dataset], settings, QUIET, start=finished, detector_factory=KnowingDetector)
+    before, after = (load_run(folder) for folder in (finished, tmp_path / "on"))
+    assert record["training"]["started_from"] == before.record["weights"]["sha256"]
+    for one, other in zip(before.network.parameters(), after.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+    with pytest.raises(SettingsMismatch, match="started_from"):
+        run_training(tmp_path / "on", dataset, settings)
+
+
+def test_a_run_of_another_network_is_no_beginning(finished: Path, dataset: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(RunInvalid, match="attention_span"):
+        patched.setitem(PRESETS, "mobile", replace(TINY, attention_span=2.0))
+        train(tmp_path / "on", [dataset], SETTINGS, QUIET, start=finished, detector_factory=KnowingDetector)
+    assert not (tmp_path / "on").exists()
+
+
 def test_another_seed_gives_another_curve(finished: Path, dataset: Path, tmp_path: Path) -> None:
     run_training(tmp_path / "run", dataset, replace(SETTINGS, seed=5, epochs=1))
     assert curve(tmp_path / "run")[0]["train_total"] != curve(finished)[0]["train_total"]
