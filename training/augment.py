@@ -102,7 +102,8 @@ WIDE = AugmentSettings(
     background_share=0.5,
     blended_share=0.4,
 )
-"""Every draw relit, with looks wider than what is simulated: what a real face was measured to ask for (docs/log.md)."""
+"""Every draw relit, with looks wider than what is simulated, in what a real face's score was found to hang on
+(docs/log.md)."""
 LOOKS = {"simulated": AugmentSettings(), "wide": WIDE}
 """By the name that `flashproof train --looks` takes."""
 
