@@ -35,8 +35,7 @@ import onnxruntime
 import torch
 import typer
 from minifasnet_stand_in import CROP_SIZE, V1SE, V2, multiply_adds, stand_in, without_prelu
-from rich.table import Table
-from side_by_side import console, estimate, machine, milliseconds
+from side_by_side import Estimate, estimate, machine, milliseconds, print_table
 
 from export.onnx import export_onnx
 from sdk_reference.manifest import INPUT_NAME
@@ -188,21 +187,22 @@ def report(contestants: Sequence[Contestant], times: dict[str, list[float]], loa
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title="One capture, one thread, ONNX Runtime, random weights")
-    for name in ("network", "parameters", "MFLOP", "passes", "ms (95 % interval)", "mobile takes of it"):
-        table.add_column(name, justify="left" if name == "network" else "right")
-    for entry in result["networks"]:
-        ms, share = entry["milliseconds"], entry["mobile_takes_of_it"]
-        table.add_row(
-            entry["name"],
-            f"{entry['parameters']:,}",
-            f"{entry['mflop_per_capture']:,.0f}",
-            str(entry["passes_per_capture"]),
-            f"{ms['median']:,.2f} ({ms['low']:,.2f} to {ms['high']:,.2f})",
-            f"{share['median']:.3f} ({share['low']:.3f} to {share['high']:.3f})",
-        )
+    print_table(
+        "One capture, one thread, ONNX Runtime, random weights",
+        ("network", "parameters", "MFLOP", "passes", "ms (95 % interval)", "mobile takes of it"),
+        (
+            (
+                entry["name"],
+                f"{entry['parameters']:,}",
+                f"{entry['mflop_per_capture']:,.0f}",
+                str(entry["passes_per_capture"]),
+                Estimate(**entry["milliseconds"]).text(2),
+                Estimate(**entry["mobile_takes_of_it"]).text(3),
+            )
+            for entry in result["networks"]
+        ),
+    )
     goal, found = result["goal"], result["machine"]
-    console().print(table)
     verdicts = ["met" if goal[name] else "missed" for name in ("met", "met_against_its_fastest_form")]
     typer.echo(
         f"Goal, mobile at most {goal['mobile_to_rival']} of the rival's time on {FRAMES} frames: {verdicts[0]}; "

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 import torch
 import typer
-from rich.table import Table
-from side_by_side import console, estimate, machine, milliseconds
+from lightning.fabric.utilities import move_data_to_device
+from side_by_side import Estimate, estimate, machine, milliseconds, print_table
 from torch.utils.data import default_collate
 
 from sdk_reference.preprocess import PreprocessSettings, aligned_to_input
@@ -88,15 +88,9 @@ def contestants(
         for place, rng in enumerate(generators()):
             stored = store.stored(place % len(SPECIES))
             sheets.append(sheet_of(stored, draw_shooting(stored.phone, settings, rng), rng))
-        develop_batch(_sent(default_collate(sheets), device), preprocess).cpu()
+        develop_batch(move_data_to_device(default_collate(sheets), device), preprocess).cpu()
 
     return {ONE_BY_ONE: one_by_one, f"{IN_BATCHES} {device.type}": in_batches}
-
-
-def _sent(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {
-        name: _sent(value, device) if isinstance(value, dict) else value.to(device) for name, value in batch.items()
-    }
 
 
 def report(times: dict[str, np.ndarray], captures: int, looks: str, load_before: float) -> dict[str, Any]:
@@ -121,17 +115,14 @@ def report(times: dict[str, np.ndarray], captures: int, looks: str, load_before:
 
 def show(result: dict[str, Any], json_file: Path | None) -> None:
     """Print the table and write the file."""
-    table = Table(title=f"Relit captures in batches of {result['captures']}, looks {result['looks']}")
-    for name in ("way", "ms a capture (95 % interval)", "times as fast"):
-        table.add_column(name, justify="left" if name == "way" else "right")
-    for way in result["ways"]:
-        took, ratio = way["ms_a_capture"], way["times_as_fast_as_the_first"]
-        table.add_row(
-            way["name"],
-            f"{took['median']:.2f} ({took['low']:.2f} to {took['high']:.2f})",
-            f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
-        )
-    console().print(table)
+    print_table(
+        f"Relit captures in batches of {result['captures']}, looks {result['looks']}",
+        ("way", "ms a capture (95 % interval)", "times as fast"),
+        (
+            (way["name"], *(Estimate(**way[name]).text(2) for name in ("ms_a_capture", "times_as_fast_as_the_first")))
+            for way in result["ways"]
+        ),
+    )
     found = result["machine"]
     typer.echo(f"{found['processor']}; {result['gpu'] or 'no GPU'}; load average {found['load_average_before']} before")
     if json_file is not None:

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
+from rich.table import Table
 
 RESAMPLES = 4000
 INTERVAL = (2.5, 97.5)  # percentiles
@@ -72,6 +73,11 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def console() -> Console:
-    """Return where tables go: as wide as the terminal, or wide enough for a file."""
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows, their names in the first column; as wide as the terminal, or wide enough for a file."""
+    table = Table(title=title)
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    (Console() if sys.stdout.isatty() else Console(width=WIDTH)).print(table)

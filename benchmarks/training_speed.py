@@ -22,8 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from rich.table import Table
-from side_by_side import console, estimate, machine, milliseconds
+from side_by_side import Estimate, estimate, machine, milliseconds, print_table
 
 from training.lightning_module import moving_average
 from training.losses import Targets, total_loss
@@ -141,17 +140,14 @@ def report(
 
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
-    table = Table(title=f"Training step of {result['preset']}, batches of {result['batch_size']}")
-    for name in ("variant", "captures/s (95 % interval)", "times the first"):
-        table.add_column(name, justify="left" if name == "variant" else "right")
-    for entry in result["variants"]:
-        rate, ratio = entry["captures_per_second"], entry["times_the_first"]
-        table.add_row(
-            entry["name"],
-            f"{rate['median']:.2f} ({rate['low']:.2f} to {rate['high']:.2f})",
-            f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})",
-        )
-    console().print(table)
+    print_table(
+        f"Training step of {result['preset']}, batches of {result['batch_size']}",
+        ("variant", "captures/s (95 % interval)", "times the first"),
+        (
+            (entry["name"], *(Estimate(**entry[name]).text(2) for name in ("captures_per_second", "times_the_first")))
+            for entry in result["variants"]
+        ),
+    )
     found = result["machine"]
     typer.echo(
         f"{found['processor']}, {found['processors']} processors; load average {found['load_average_before']} before"

@@ -80,23 +80,23 @@ def srgb_decode(encoded: Tensor) -> Tensor:
 
 def metered(pictures: Tensor) -> Tensor:
     """Centre-weighted mean colour of (..., 3, H, W) → (..., 3)."""
-    weight = _meter_weight(pictures.shape[-2], pictures.shape[-1]).to(pictures.device)
+    weight = _meter_weight(pictures.shape[-2], pictures.shape[-1], pictures.device)
     return (pictures * weight).sum(dim=(-2, -1))
 
 
 @lru_cache(maxsize=4)
-def _meter_weight(height: int, width: int) -> Tensor:
+def _meter_weight(height: int, width: int, device: torch.device) -> Tensor:
     side = simulated_phone.METER_SIZE
     down, across = (
         cv2.resize(np.eye(n, dtype=np.float32), (n, side), interpolation=cv2.INTER_AREA) for n in (height, width)
     )
     weight = down.T @ simulated_phone.centre_weight(side, side) @ across
-    return torch.from_numpy(np.ascontiguousarray(weight))
+    return torch.from_numpy(np.ascontiguousarray(weight)).to(device)
 
 
 def meter(phones: Settings, mean: Tensor) -> Tensor:
     """Gain (M,) that brings a metered mean colour (M, 3) to the phone's exposure target."""
-    level = mean @ _luminance(mean)
+    level = mean @ _luminance(mean.device)
     return (phones["exposure_target"] / level.clamp(min=1e-6)).clamp(
         max=1.0 / simulated_phone.LOWEST_FULL_SCALE_RADIANCE
     )
@@ -130,13 +130,13 @@ def _expose(phones: Settings, light: Tensor, gain: Tensor) -> Tensor:
     sensor_sigma = torch.hypot(phones["blur_px"], phones["defocus_px"] / 2.0)
     image = blur(light, torch.sqrt(sensor_sigma**2 + (scale * scale - 1.0) / 12.0) / scale)
     height, width = light.shape[-2:]
-    shade = 1.0 - phones["vignetting"][:, None, None] * _radius_squared(height, width).to(light.device)
+    shade = 1.0 - phones["vignetting"][:, None, None] * _radius_squared(height, width, light.device)
     return (image * (shade[:, None] * gain[..., None, None])[:, :, None]).clamp(max=sensor.SATURATION)
 
 
 @lru_cache(maxsize=4)
-def _radius_squared(height: int, width: int) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(1.0 - sensor.vignette(height, width, 1.0)[..., 0]))
+def _radius_squared(height: int, width: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(1.0 - sensor.vignette(height, width, 1.0)[..., 0])).to(device)
 
 
 def _noisy(phones: Settings, image: Tensor, electrons: Tensor, generator: torch.Generator) -> Tensor:
@@ -163,7 +163,7 @@ def _process(phones: Settings, image: Tensor, electrons: Tensor) -> Tensor:
 
 def _luma(image: Tensor) -> Tensor:
     """(M, K, 3, H, W) → (M, K, 1, H, W)."""
-    return (image * _luminance(image).view(3, 1, 1)).sum(dim=2, keepdim=True)
+    return (image * _luminance(image.device).view(3, 1, 1)).sum(dim=2, keepdim=True)
 
 
 def _denoised(luma: Tensor, per_signal: Tensor, constant: Tensor, strength: Tensor, scale: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ def _develop(phones: Settings, image: Tensor, balance: Tensor, electrons: Tensor
     clean = (electrons / phones["full_well_electrons"][:, None]).clamp(max=1.0)
     dark = simulated_phone.DARK_SATURATION
     saturation = (phones["saturation"][:, None] * (dark + (1.0 - dark) * clean))[..., None, None]
-    saturate = saturation * eye + (1.0 - saturation) * _luminance(image)
+    saturate = saturation * eye + (1.0 - saturation) * _luminance(image.device)
     gains = phones["white_balance"][:, None] * balance
     matrix = saturate @ (gains[..., None] * leak)
     linear = torch.einsum("mkij,mkjhw->mkihw", matrix, image).clamp(0.0, 1.0)
@@ -215,8 +215,9 @@ def _spread(values: Tensor) -> Tensor:
     return values[..., None, None, None]
 
 
-def _luminance(like: Tensor) -> Tensor:
-    return torch.tensor(LUMINANCE_WEIGHTS, dtype=torch.float32, device=like.device)
+@lru_cache(maxsize=4)
+def _luminance(device: torch.device) -> Tensor:
+    return torch.tensor(LUMINANCE_WEIGHTS, dtype=torch.float32, device=device)
 
 
 def blur(pictures: Tensor, sigma_px: Tensor) -> Tensor:
@@ -273,17 +274,17 @@ def _quantized(planes: Tensor, steps: tuple[tuple[int, ...], ...], quality: Tens
     percent = torch.where(quality < 50, 5000.0 / quality, 200.0 - 2.0 * quality)
     table = torch.tensor(steps, dtype=torch.float32, device=planes.device)
     table = ((table * percent.view(-1, 1, 1) + 50.0) / 100.0).floor().clamp(1.0, 255.0)[:, None, None, None]
-    cosines = _cosines().to(planes.device)
+    cosines = _cosines(planes.device)
     blocks = planes.view(frames, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(3, 4)
     coefficients = cosines @ blocks @ cosines.T
     restored = cosines.T @ ((coefficients / table).round() * table) @ cosines
     return restored.transpose(3, 4).reshape(planes.shape).round()
 
 
-@lru_cache(maxsize=1)
-def _cosines() -> Tensor:
+@lru_cache(maxsize=4)
+def _cosines(device: torch.device) -> Tensor:
     """The orthonormal DCT-II of 8 samples, (8, 8)."""
     k, n = np.mgrid[:BLOCK, :BLOCK]
     matrix = np.cos(np.pi * (2 * n + 1) * k / (2 * BLOCK)) * np.sqrt(2 / BLOCK)
     matrix[0] /= np.sqrt(2)
-    return torch.from_numpy(matrix.astype(np.float32))
+    return torch.from_numpy(matrix.astype(np.float32)).to(device)

@@ -9,6 +9,7 @@ is drawn on the GPU from a seed that the batch carries. The paper states no augm
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import cv2
@@ -44,7 +45,7 @@ def sheet_of(layers: StoredLayers, shooting: Shooting, rng: np.random.Generator)
     background, beard = shooting.background, shooting.beard
     ones = np.ones(3, np.float32)
     return {
-        "planes": layers.planes,
+        "planes": np.array(layers.planes),
         "ambient_scale": np.float32(layers.ambient_scale),
         "radiance": np.stack([layers.light.radiance(colour) for colour in shown]),
         "colours": colours.astype(np.float32),
@@ -196,10 +197,15 @@ def to_input(frames: Tensor, settings: PreprocessSettings) -> Tensor:
     differences = averaged[:, taken] - averaged[:, subtracted]
     if settings.gain == "none":
         return differences
-    face = torch.from_numpy(TEMPLATE.face_region(settings.input_size)).to(frames.device)
+    face = _face(settings.input_size, frames.device)
     mean = (differences.abs() * face).sum(dim=(1, 2, 3, 4)) / (face.sum() * differences.shape[1] * 3)
     gain = (settings.gain_target / mean.clamp(min=1e-12)).clamp(max=settings.gain_limit)
     return (differences * gain.view(-1, 1, 1, 1, 1)).clamp(-1.0, 1.0)
+
+
+@lru_cache(maxsize=4)
+def _face(size: int, device: torch.device) -> Tensor:
+    return torch.from_numpy(TEMPLATE.face_region(size)).to(device)
 
 
 def _part(sheets: Mapping[str, Any], places: Tensor) -> dict[str, Any]:

@@ -167,25 +167,11 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         """
         number, position = draw
         example = self.examples[position]
-        record, layers = example.record, self.layers[example.store]
-        rng = np.random.default_rng([self.seed, max(number, 0), position])
-        response = np.asarray(record.response, np.float32)
-        shown: dict[str, Any]
         if number == NO_AUGMENTATION_DRAW:
             aligned, depth = self.arrays(position)
-            shown = self._input(aligned)
-        elif record.row not in layers or rng.random() >= self.augmentation.relit_share:
-            aligned, depth = augment(*self.arrays(position), self.augmentation, rng)
-            shown = self._input(aligned)
-        elif self.in_batches:
-            stored = layers.stored(record.row)
-            shooting = draw_shooting(stored.phone, self.augmentation, rng)
-            depth = place_depth(self.depth(position), shooting.crop, TEMPLATE.size)
-            response = expected_response(shooting.plan)
-            shown = {"sheet": sheet_of(stored, shooting, rng)}
+            shown, response = self._input(aligned), self.response(position)
         else:
-            anew = relit(layers.layers(record.row), self.depth(position), self.augmentation, rng)
-            depth, response, shown = anew.depth, anew.response, self._input(anew.aligned)
+            shown, depth, response = self._drawn(number, position)
         return {
             **shown,
             "depth": torch.from_numpy(area_average(depth, self.preprocess.input_size // DOWNSAMPLING)),
@@ -193,6 +179,23 @@ class CaptureDataset(Dataset[dict[str, Any]]):
             "live": int(example.species_index == LIVE_SPECIES),
             "species": example.species_index,
         }
+
+    def _drawn(
+        self, number: int, position: int
+    ) -> tuple[dict[str, Any], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return input or sheet, depth label and expected response of draw `number`: photographed anew, or changed."""
+        row, layers = self.examples[position].record.row, self.layers[self.examples[position].store]
+        rng = np.random.default_rng([self.seed, number, position])
+        if row not in layers or rng.random() >= self.augmentation.relit_share:
+            aligned, depth = augment(*self.arrays(position), self.augmentation, rng)
+            return self._input(aligned), depth, self.response(position)
+        if not self.in_batches:
+            anew = relit(layers.layers(row), self.depth(position), self.augmentation, rng)
+            return self._input(anew.aligned), anew.depth, anew.response
+        stored = layers.stored(row)
+        shooting = draw_shooting(stored.phone, self.augmentation, rng)
+        depth = place_depth(self.depth(position), shooting.crop, TEMPLATE.size)
+        return {"sheet": sheet_of(stored, shooting, rng)}, depth, expected_response(shooting.plan)
 
     def _input(self, aligned: npt.NDArray[np.uint8]) -> dict[str, Any]:
         return {"input": torch.from_numpy(aligned_to_input(aligned, self.preprocess))}
@@ -207,6 +210,10 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         """Return the depth label (64,64) float32 of an example."""
         example = self.examples[position]
         return np.asarray(self.stores[example.store].depth_row(example.record.row), np.float32)
+
+    def response(self, position: int) -> npt.NDArray[np.float32]:
+        """Return the response (N,3) that an example's own plan calls for."""
+        return np.asarray(self.examples[position].record.response, np.float32)
 
 
 class CaptureData(lightning.LightningDataModule):

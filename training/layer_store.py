@@ -53,7 +53,7 @@ class StoredLayers:
     """The same as it is stored, for whoever works on whole batches (`training.batch_relight`)."""
 
     planes: npt.NDArray[np.float16]
-    """(7,256,256): room, screen, covered."""
+    """(7,256,256): room, screen, covered; read-only, not yet in memory."""
     ambient_scale: float
     """What the room's light is to be multiplied by."""
     phone: Phone
@@ -175,7 +175,7 @@ class LayerStore:
         record = self._by_row[row]
         phone = Phone(**_frozen(record.phone))
         return StoredLayers(
-            planes=np.array(open_array(self.place / LAYERS_FILE)[row]),
+            planes=open_array(self.place / LAYERS_FILE)[row],
             ambient_scale=record.ambient_scale,
             phone=replace(phone, sensor_scale=max(record.sensor_px, 1.0)),
             light=ScreenLight(**_frozen(record.screen)),

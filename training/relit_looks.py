@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from sdk_reference.align import TEMPLATE
 from simulator.phone import Phone
-from training.augment import AugmentSettings
 
 BLOTCHES_ACROSS = (4, 8, 16, 32, 64)
 """Patches per side of a template, of each scale of the blotches: from half a face to a mole."""
@@ -65,18 +64,18 @@ class Background:
     """Of both."""
 
 
-def with_saturation(phone: Phone, settings: AugmentSettings, rng: np.random.Generator) -> Phone:
-    """The phone with its saturation drawn anew, up to the settings' largest: cameras widen what their sensor sees."""
-    if settings.relit_saturation == 0.0:
+def with_saturation(phone: Phone, largest: float, rng: np.random.Generator) -> Phone:
+    """The phone with its saturation drawn anew, up to `largest`: cameras widen what they see; 0 draws nothing."""
+    if largest == 0.0:
         return phone
-    return replace(phone, saturation=float(rng.uniform(LEAST_SATURATION, settings.relit_saturation)))
+    return replace(phone, saturation=float(rng.uniform(LEAST_SATURATION, largest)))
 
 
-def draw_room_tint(settings: AugmentSettings, rng: np.random.Generator) -> Image:
-    """(3,) factors of the room's light, green 1; nothing is drawn where nothing is asked."""
-    if settings.room_tint == 0.0:
+def draw_room_tint(spread: float, rng: np.random.Generator) -> Image:
+    """(3,) factors of the room's light, green 1, red and blue of this spread in log light; 0 draws nothing."""
+    if spread == 0.0:
         return np.ones(3, np.float32)
-    return np.exp(rng.normal(size=3) * (settings.room_tint, 0.0, settings.room_tint)).astype(np.float32)
+    return np.exp(rng.normal(size=3) * (spread, 0.0, spread)).astype(np.float32)
 
 
 def draw_blotches(scale: float, rng: np.random.Generator) -> Blotches | None:

@@ -66,9 +66,9 @@ class Shooting:
 def draw_shooting(phone: Phone, settings: AugmentSettings, rng: np.random.Generator) -> Shooting:
     """Draw a shooting; of `phone` its profile and its scale stay. What is switched off draws nothing from `rng`."""
     plan = draw_plan(rng)
-    drawn = with_saturation(Phone.draw(rng, phone.profile, phone.sensor_scale), settings, rng)
+    drawn = with_saturation(Phone.draw(rng, phone.profile, phone.sensor_scale), settings.relit_saturation, rng)
     stops = np.float32(np.exp(rng.uniform(-1.0, 1.0) * settings.ambient_stops * np.log(2.0)))
-    room = np.asarray(stops * draw_room_tint(settings, rng), np.float32)
+    room = np.asarray(stops * draw_room_tint(settings.room_tint, rng), np.float32)
     chroma = draw_contrast(settings.chroma_contrast, rng)
     shading = draw_contrast(settings.shading_contrast, rng)
     beard = draw_beard_shadow(settings.beard_share, rng)

@@ -100,7 +100,7 @@ def begin(
     machine: Machine,
     trainer: lightning.Trainer,
     detector_factory: DetectorFactory,
-    begun_with: Run | None = None,
+    begun_with: Run | None,
 ) -> Task:
     """Prepare the data and the folder, and check all that can be checked before hours are spent."""
     stores = prepare_all(folders, machine.workers, machine.quiet or not trainer.is_global_zero, detector_factory)

@@ -324,8 +324,8 @@ def test_each_look_changes_the_picture(looks: dict[str, float], ideal_phone: Non
 def test_saturation_stays_the_phones_own_when_nothing_is_asked() -> None:
     phone = replace(IDEAL, saturation=1.1)
     rng = np.random.default_rng(0)
-    assert with_saturation(phone, NO_AUGMENTATION, rng) is phone
-    drawn = [with_saturation(phone, replace(NO_AUGMENTATION, relit_saturation=2.0), rng).saturation for _ in range(200)]
+    assert with_saturation(phone, 0.0, rng) is phone
+    drawn = [with_saturation(phone, 2.0, rng).saturation for _ in range(200)]
     assert 0.8 <= min(drawn) < 0.9 and 1.9 < max(drawn) <= 2.0
 
 
