@@ -147,7 +147,7 @@ def _mouth_relief(identity: Identity, expression: Expression, x: np.ndarray, y: 
 
 def _chin_relief(identity: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     skull, below = identity.skull, y - identity.mouth.y
-    crease = -0.34 * gaussian(x, below, 0.0, -1.80, 1.7, 0.42)
+    crease = -skull.chin_crease_cm * gaussian(x, below, 0.0, -1.80, 1.7, 0.42)
     button = skull.chin_forward_cm * gaussian(x, below, 0.0, -3.2, 1.30 * skull.chin, 0.95)
     cleft = -skull.chin_cleft_cm * gaussian(x, below, 0.0, -3.3, 0.22, 0.6)
     return crease + button + cleft

@@ -16,8 +16,8 @@ from simulator.identity import Identity
 HAIR_ROUGHNESS, CLOTH_ROUGHNESS = 0.50, 0.85
 
 
-def _beard_area(identity: Identity, canvas: Canvas) -> np.ndarray:
-    """Where this beard grows (P,), 0..1."""
+def _beard_area(identity: Identity, canvas: Canvas, style: str) -> np.ndarray:
+    """Where a beard of this style grows (P,), 0..1."""
     mouth, side = identity.mouth, canvas.side
     above = canvas.y - mouth.y
     cheek_line = 1.5 - 1.6 * np.exp(-((side / 3.2) ** 4)) + 0.55 * np.clip(side - 4.5, 0.0, 3.0)
@@ -32,20 +32,22 @@ def _beard_area(identity: Identity, canvas: Canvas) -> np.ndarray:
         "moustache": moustache,
         "goatee": np.maximum(np.maximum(goatee, moustache), round_mouth),
         "full": np.maximum(jaw, moustache),
-    }[identity.hair.beard]
+    }[style]
     return np.clip(grows, 0.0, 1.0) * under_lip * canvas.front
 
 
 def paint_beard(identity: Identity, canvas: Canvas) -> None:
     """Bristles, from stubble that lets the skin through to a full beard; never on the lips."""
-    hair, mouth = identity.hair, identity.mouth
+    hair = identity.hair
+    if hair.shadow > 0.0:
+        _paint_shadow(identity, canvas)
     if hair.beard == "none":
         return
-    above = canvas.y - mouth.y
-    on_lips = (above < upper_lip_edge(mouth, canvas.x)) & (above > lower_lip_edge(mouth, canvas.x))
-    on_lips &= canvas.side < mouth.half_width
+    on_lips = _on_lips(identity, canvas)
     bristle = texture.sample(texture.strands(), canvas.x / 9.0, canvas.y / 16.0 + 0.1 * canvas.x)
-    weight = hair.beard_density * _beard_area(identity, canvas) * (1.0 + 0.18 * bristle + 0.22 * canvas.grain)
+    weight = (
+        hair.beard_density * _beard_area(identity, canvas, hair.beard) * (1.0 + 0.18 * bristle + 0.22 * canvas.grain)
+    )
     weight = np.where(on_lips, 0.0, np.clip(weight, 0.0, 0.95)).astype(np.float32)
     colour = np.array(hair.beard_albedo) * (1.2 + 0.3 * bristle[:, None]) + 0.004
     canvas.cover(np.arange(len(weight)), weight, np.maximum(colour, 0.003))
@@ -53,6 +55,24 @@ def paint_beard(identity: Identity, canvas: Canvas) -> None:
     canvas.gloss *= 1.0 - 0.6 * weight
     canvas.bump += weight * (1.5 * bristle + 0.8 * canvas.grain)
     canvas.hair = np.maximum(canvas.hair, weight * (hair.beard_density > 0.55))
+
+
+def _on_lips(identity: Identity, canvas: Canvas) -> np.ndarray:
+    """Which points (P,) are lips, on which nothing grows."""
+    mouth, above = identity.mouth, canvas.y - identity.mouth.y
+    between = (above < upper_lip_edge(mouth, canvas.x)) & (above > lower_lip_edge(mouth, canvas.x))
+    return between & (canvas.side < mouth.half_width)
+
+
+def _paint_shadow(identity: Identity, canvas: Canvas) -> None:
+    """A shaven beard: bristles too short to see one by one, denser in patches, the skin's gloss between them."""
+    u, v = identity.skin.texture_offset
+    patches = texture.sample(texture.blotches(), canvas.x / 7.0 + u, canvas.y / 7.0 + v)
+    fine = texture.sample(texture.grain(), canvas.x / 26.0 + v, canvas.y / 26.0 + u)
+    weight = identity.hair.shadow * _beard_area(identity, canvas, "full") * (1.0 + 0.22 * patches + 0.30 * fine)
+    weight = np.where(_on_lips(identity, canvas), 0.0, np.clip(weight, 0.0, 0.7)).astype(np.float32)
+    canvas.cover(np.arange(len(weight)), weight, np.maximum(np.array(identity.hair.beard_albedo), DARKEST))
+    canvas.bump += (2.0 * weight * fine).astype(np.float32)
 
 
 def paint_hair(identity: Identity, canvas: Canvas) -> None:

@@ -28,6 +28,8 @@ SHUT_LID = 0.12
 """Part of the vertices along the seam of shut lids: the triangles across it hold no eyeball, only lashes."""
 CHIN_Y, CROWN_FROM_Y, CROWN_Y = -9.6, 6.0, 13.1
 MIDDLE_Z = -2.9
+TAPER_Y = (1.0, -6.0)
+"""From the cheekbones down to below the mouth a tapering face becomes more pointed."""
 FINE_STEP_CM, COARSE_STEP_CM = 0.12, 0.30
 CROWN_ROWS, HEAD_COLUMNS = 26, 191
 RELIEF_FADE = (0.22, 0.07)
@@ -151,7 +153,9 @@ def _head_grid(identity: Identity, expression: Expression) -> SurfaceGrid:
     sine[:, [0, -1]] = 0.0
     cosine[:, [0, -1]] = -1.0
     width, front, back = (profile.astype(np.float32) for profile in _skull_profiles(skull, heights[:, None]))
-    x = width * np.sign(sine) * np.abs(sine) ** skull.flatness
+    lower = np.clip((TAPER_Y[0] - y) / (TAPER_Y[0] - TAPER_Y[1]), 0.0, 1.0)
+    exponent = skull.flatness + skull.taper * lower * lower * (3.0 - 2.0 * lower)
+    x = width * np.sign(sine) * np.abs(sine) ** exponent
     z = np.where(cosine > 0.0, front, back) * cosine + MIDDLE_Z
     behind = np.clip(front + MIDDLE_Z - z, 0.0, 8.5)
     on_face = features.smooth_step((cosine - RELIEF_FADE[0]) / RELIEF_FADE[1])

@@ -63,9 +63,13 @@ class Skull:
     brow_ridge_cm: float
     chin_forward_cm: float
     chin_cleft_cm: float
+    chin_crease_cm: float
+    """Depth of the hollow between lower lip and chin."""
     forehead_cm: float
     flatness: float
     """Exponent of the cross-section: below 1 the face is flatter in front."""
+    taper: float
+    """Added to it from the cheeks down to the chin: above 0 the lower face is more pointed than the upper."""
     ear_size: float
     ear_angle: float
     """Radians that the ears stand off the head."""
@@ -159,6 +163,8 @@ class Skin:
     roughness: float
     oil: float
     """Scale of the gloss, about 1."""
+    perioral: float
+    """How much darker and yellower than the cheeks the skin around mouth and chin is, 0..1."""
     texture_offset: tuple[float, float]
     """Where this person looks at the noise sheets."""
 
@@ -187,6 +193,10 @@ class Hair:
     """One of BEARD_STYLES."""
     beard_density: float
     beard_albedo: Colour
+    shadow: float
+    """Share of the skin that a shaven beard's bristles cover where they grow densest; 0 for none."""
+    temple_rad: float
+    """How far hair comes forward over the temples."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +266,13 @@ class Identity:
 def with_bald_head(identity: Identity) -> Identity:
     """The same face without hair or beard, as mannequins and head models are; glasses and brows stay."""
     bare = replace(
-        identity.hair, style="bald", volume_cm=0.0, fringe_cm=0.0, length_cm=0.0, beard="none", beard_density=0.0
+        identity.hair,
+        style="bald",
+        volume_cm=0.0,
+        fringe_cm=0.0,
+        length_cm=0.0,
+        beard="none",
+        beard_density=0.0,
+        temple_rad=0.0,
     )
     return replace(identity, hair=bare)

@@ -22,6 +22,9 @@ __all__ = ["Surface", "skin_surface"]
 NECK_OCCLUSION = 0.5
 """Of the room's diffuse light under the chin; direct light is shadowed by geometry, and shoulders throw some back."""
 
+PERIORAL = np.array([0.08, 0.13, 0.26], np.float32)
+"""What of red, green and blue the skin around a mouth takes away at most."""
+
 
 def skin_surface(identity: Identity, canonical: np.ndarray, part: np.ndarray, hair: np.ndarray) -> Surface:
     """The surface at `canonical` (P, 3) of `identity`'s mesh, given its `part` (P,) and `hair` ramp (P,) there."""
@@ -57,6 +60,7 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     sallow[at] = 0.35 * gaussian(canvas.side[at], canvas.y[at], 2.6, 6.4, 3.0, 1.6) * canvas.front[at]
     fine = 1.0 + skin.unevenness * (0.040 * canvas.blotch + 0.045 * patches) + 0.038 * skin.pores * canvas.grain
     _tint(np.array(skin.albedo, np.float32), blood, sallow, fine, canvas.albedo)
+    _paint_perioral(identity, canvas)
     _paint_spots(identity, canvas)
     at = canvas.near(0.0, 7.5, -6.0, 10.0)
     x, y = canvas.x[at], canvas.y[at]
@@ -77,6 +81,16 @@ def _tint(tone: np.ndarray, blood: np.ndarray, sallow: np.ndarray, fine: np.ndar
         blue = np.float32(1.0) - np.float32(0.11) * flush - np.float32(0.05) * pale
         albedo[index, 1] = tone[1] * fine[index] * green
         albedo[index, 2] = tone[2] * fine[index] * blue
+
+
+def _paint_perioral(identity: Identity, canvas: Canvas) -> None:
+    """Around mouth and chin skin holds more melanin than the cheeks, and less blood: darker and yellower."""
+    skin, mouth = identity.skin, identity.mouth
+    at = canvas.near(0.0, 6.0, -10.0, -0.5)
+    above = canvas.y[at] - mouth.y
+    where = np.exp(-0.5 * (canvas.side[at] / 2.7) ** 4) * np.exp(-0.5 * np.maximum(above - 0.6, 0.0) ** 2 / 0.8**2)
+    where = where * np.clip(1.0 + 0.3 * canvas.blotch[at], 0.3, 1.7) * canvas.front[at]
+    canvas.albedo[at] *= (1.0 - skin.perioral * where[:, None] * PERIORAL).astype(np.float32)
 
 
 def _paint_spots(identity: Identity, canvas: Canvas) -> None:

@@ -42,17 +42,21 @@ MONK_ALBEDO: tuple[Colour, ...] = (
 )
 """Linear reflectance of skin at Monk tones 1 (fairest) to 10 (deepest)."""
 
+LATER_TRAITS = 1
+"""Stream of the traits that came later, so that they left the earlier ones as they were."""
+
 
 def draw_identity(subject: int) -> Identity:
     """The person with this number, from a random generator of its own; ValueError when it is negative."""
     rng = np.random.default_rng(subject)
     age = float(rng.beta(1.4, 2.0))
     strength = float(np.clip(rng.choice([0.22, 0.78]) + rng.normal() * 0.13, 0.0, 1.0))
-    skin = _draw_skin(rng, age)
-    hair = _draw_hair(rng, age, strength, skin.tone)
+    later = np.random.default_rng([subject, LATER_TRAITS])
+    skin = _draw_skin(rng, age, later)
+    hair = _draw_hair(rng, age, strength, skin.tone, later)
     return Identity(
         subject=int(subject),
-        skull=_draw_skull(rng, age, strength),
+        skull=_draw_skull(rng, age, strength, later),
         nose=_draw_nose(rng, strength),
         eyes=_draw_eyes(rng, age, strength, skin.tone),
         mouth=_draw_mouth(rng, strength, skin),
@@ -68,14 +72,14 @@ def _around(rng: np.random.Generator, mean: float, spread: float, limit: float =
     return mean + spread * float(np.clip(rng.normal(), -limit, limit))
 
 
-def _draw_skull(rng: np.random.Generator, age: float, strength: float) -> Skull:
+def _draw_skull(rng: np.random.Generator, age: float, strength: float, later: np.random.Generator) -> Skull:
     waves = rng.normal(size=(3, 8)) * np.array([[0.10], [0.10], [0.16]])
     return Skull(
         width=_around(rng, 0.985 + 0.03 * strength, 0.048),
         height=_around(rng, 1.0, 0.035),
         depth=_around(rng, 1.0, 0.045),
-        jaw=_around(rng, 0.975 + 0.09 * strength, 0.070),
-        chin=_around(rng, 0.97 + 0.22 * strength, 0.11),
+        jaw=_around(rng, 0.905 + 0.09 * strength, 0.085),
+        chin=_around(rng, 0.87 + 0.22 * strength, 0.13),
         lower_face=_around(rng, 0.90 + 0.05 * strength, 0.045),
         temple=_around(rng, 1.0, 0.022),
         cheekbone_cm=float(rng.uniform(0.05, 0.75)),
@@ -83,8 +87,10 @@ def _draw_skull(rng: np.random.Generator, age: float, strength: float) -> Skull:
         brow_ridge_cm=float(rng.uniform(0.10, 0.38) + 0.30 * strength),
         chin_forward_cm=_around(rng, 0.55 + 0.2 * strength, 0.20),
         chin_cleft_cm=float(0.25 * max(rng.random() - 0.75, 0.0) * 4.0),
+        chin_crease_cm=float(later.uniform(0.20, 0.80)),
         forehead_cm=_around(rng, 0.15, 0.18),
-        flatness=_around(rng, 0.90, 0.05),
+        flatness=_around(rng, 0.98, 0.08),
+        taper=float(later.uniform(0.0, 0.55)),
         ear_size=_around(rng, 1.0 + 0.06 * age, 0.07),
         ear_angle=float(rng.uniform(0.35, 0.85)),
         neck=_around(rng, 0.96 + 0.16 * strength, 0.05),
@@ -145,7 +151,7 @@ def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin) -> Mouth:
     )
 
 
-def _draw_skin(rng: np.random.Generator, age: float) -> Skin:
+def _draw_skin(rng: np.random.Generator, age: float, later: np.random.Generator) -> Skin:
     tone = int(rng.integers(1, 11))
     between = float(np.clip(tone - 1 + rng.uniform(-0.45, 0.45), 0.0, 9.0))
     albedo = np.array([np.interp(between, range(10), channel) for channel in np.array(MONK_ALBEDO).T])
@@ -163,11 +169,12 @@ def _draw_skin(rng: np.random.Generator, age: float) -> Skin:
         pores=float(rng.uniform(0.5, 1.5)),
         roughness=float(rng.uniform(0.38, 0.60)),
         oil=float(rng.uniform(0.5, 1.7)),
+        perioral=float(later.random() ** 1.5),
         texture_offset=(float(rng.random()), float(rng.random())),
     )
 
 
-def _draw_hair(rng: np.random.Generator, age: float, strength: float, tone: int) -> Hair:
+def _draw_hair(rng: np.random.Generator, age: float, strength: float, tone: int, later: np.random.Generator) -> Hair:
     style = _draw_style(rng, age, strength, tone)
     albedo = _draw_hair_colour(rng, age, tone)
     ranges = {
@@ -177,7 +184,7 @@ def _draw_hair(rng: np.random.Generator, age: float, strength: float, tone: int)
     recession = max(0.0, _around(rng, 0.3 + 1.6 * age * strength, 0.45))
     beard = _draw_beard(rng, strength)
     hanging = {"medium": (3.0, 9.0), "long": (12.0, 22.0)}.get(style, (0.0, 0.0))
-    fringe_chance = {"short": 0.35, "medium": 0.5, "long": 0.35}.get(style, 0.0)
+    fringe_chance = {"short": 0.55, "swept": 0.3, "medium": 0.6, "long": 0.4}.get(style, 0.0)
     return Hair(
         style=style,
         albedo=albedo,
@@ -185,13 +192,15 @@ def _draw_hair(rng: np.random.Generator, age: float, strength: float, tone: int)
         peak_cm=_around(rng, 0.1, 0.18),
         recession_cm=recession,
         volume_cm=float(rng.uniform(*ranges[style])),
-        fringe_cm=float(rng.uniform(0.8, 3.2)) if rng.random() < fringe_chance else 0.0,
+        fringe_cm=float(rng.uniform(0.8, 4.0)) if rng.random() < fringe_chance else 0.0,
         parting_x=float(rng.choice([-1.0, 1.0]) * rng.uniform(0.0, 4.0)),
         length_cm=float(rng.uniform(*hanging)),
         curl=float(rng.uniform(0.7, 1.0)) if style == "curly" else float(rng.uniform(0.0, 0.5)),
         beard=beard,
         beard_density=float(rng.uniform(0.20, 0.6) if beard == "stubble" else rng.uniform(0.65, 0.95)),
         beard_albedo=_colour(np.array(albedo) * rng.uniform(0.9, 1.4)),
+        shadow=_draw_shadow(later, strength, albedo),
+        temple_rad=float(later.uniform(0.05, 0.42)) if style != "buzz" and later.random() < 0.45 else 0.0,
     )
 
 
@@ -221,6 +230,13 @@ def _draw_beard(rng: np.random.Generator, strength: float) -> str:
     if strength < 0.5 or rng.random() < 0.45:
         return "none"
     return BEARD_STYLES[int(rng.choice([1, 2, 3, 4], p=[0.5, 0.1, 0.15, 0.25]))]
+
+
+def _draw_shadow(rng: np.random.Generator, strength: float, hair: Colour) -> float:
+    """Whoever could wear a beard shows where it is shaven, dark hair more than fair."""
+    dark = float(np.clip(1.2 - 4.0 * hair[1], 0.15, 1.0))
+    share = float(rng.uniform(0.02, 0.50))
+    return share * dark if strength >= 0.5 else 0.0
 
 
 def _draw_clothes(rng: np.random.Generator) -> Clothes:
