@@ -44,10 +44,10 @@ def paint_lips(identity: Identity, canvas: Canvas) -> None:
     full = np.where(above > 0.0, 0.80, 0.97) * (1.0 + 0.07 * creases)
     colour = np.array(identity.skin.albedo) * np.array(mouth.tint) * full[:, None]
     canvas.cover(at, mouth.redness * lip, colour)
-    canvas.roughness[at] *= 1.0 - 0.30 * lip
+    canvas.roughness[at] *= 1.0 - 0.30 * min(mouth.moist, 1.0) * lip
     moist = gaussian(x, above, 0.0, -0.48 * mouth.lower, 0.60 * mouth.half_width, 0.28 * mouth.lower) * lip
-    canvas.gloss[at] *= 1.0 + 1.1 * moist
-    canvas.roughness[at] *= 1.0 - 0.25 * moist
+    canvas.gloss[at] *= 1.0 + 1.1 * mouth.moist * moist
+    canvas.roughness[at] *= 1.0 - 0.25 * min(mouth.moist, 1.0) * moist
     canvas.bump[at] += lip * (1.2 * creases - canvas.bump[at])
     seam = np.exp(-0.5 * (above / 0.075) ** 2) * smooth_step((mouth.half_width + 0.08 - np.abs(x)) / 0.08) * front
     canvas.shade(at, 1.0 - 0.72 * seam)

@@ -141,6 +141,8 @@ class Mouth:
     """0 like skin … 1 painted."""
     tint: Colour
     """Multiplies the skin's colour at full redness."""
+    moist: float
+    """Gloss of the lips over the skin's, 0 dry, about 1."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,8 @@ class Skin:
     albedo: Colour
     flush: float
     """Redness of cheeks, nose and ears, 0..1."""
+    flush_at: tuple[float, float, float]
+    """How much of it shows on cheeks, nose and chin."""
     unevenness: float
     freckles: float
     """0..1"""
@@ -163,6 +167,8 @@ class Skin:
     roughness: float
     oil: float
     """Scale of the gloss, about 1."""
+    oil_at: tuple[float, float, float]
+    """How much more gloss forehead, nose and chin have (about 1), cheeks, and irregular patches."""
     perioral: float
     """How much darker and yellower than the cheeks the skin around mouth and chin is, 0..1."""
     texture_offset: tuple[float, float]

@@ -36,6 +36,9 @@ class MaskKind:
     colour_detail: Range
     """Likewise of a face's own changes of colour. A print carries them; paint has hardly any of the redness with which
     blood tints cheeks, nose and ears (real mannequins under a flash show none)."""
+    gloss_detail: Range
+    """Likewise of a face's own changes of gloss and roughness: paint that is matt on the cheeks and moist on the lips
+    costs nothing. Were masks even everywhere, a model would learn that and nothing else (docs/log.md)."""
     off_colour: float
     """Standard deviation of red and blue against green by which its skin colour misses a person's, in log."""
     roughness: Range
@@ -57,32 +60,34 @@ class MaskKind:
 WHITE, IVORY, WOOD = (0.55, 0.52, 0.48), (0.85, 0.83, 0.80), ((0.18, 0.09, 0.05), (0.5, 0.3, 0.2))
 MASKS: dict[str, MaskKind] = {
     "mask_resin": MaskKind(
-        0.10, (WHITE, IVORY), (0.8, 1.05), (0.7, 1.05), 0.05, (0.22, 0.6), (0.040, 0.052), (0.012, 0.012, 0.010),
-        (0.0, 0.08), (0.2, 0.9), (0.7, 0.15, 0.15), 0.35, 0.2,
+        0.10, (WHITE, IVORY), (0.8, 1.05), (0.7, 1.05), (0.2, 1.1), 0.05,
+        (0.22, 0.6), (0.040, 0.052), (0.012, 0.012, 0.010), (0.0, 0.08), (0.2, 0.9), (0.7, 0.15, 0.15), 0.35, 0.2,
     ),
     "mask_silicone": MaskKind(
-        0.0, (WHITE, IVORY), (0.75, 1.1), (0.1, 0.6), 0.08, (0.28, 0.58), (0.026, 0.034), (0.16, 0.135, 0.115),
+        0.0, (WHITE, IVORY), (0.75, 1.1), (0.1, 0.8), (0.3, 1.2), 0.08,
+        (0.28, 0.58), (0.026, 0.034), (0.16, 0.135, 0.115),
         (0.0, 0.05), (0.5, 1.1), (0.85, 0.0, 0.15), 0.5, 0.1,
     ),
     "mask_latex": MaskKind(
-        0.05, ((0.5, 0.40, 0.30), (0.75, 0.65, 0.52)), (0.6, 1.05), (0.0, 0.4), 0.12,
+        0.05, ((0.5, 0.40, 0.30), (0.75, 0.65, 0.52)), (0.6, 1.05), (0.0, 0.6), (0.2, 1.2), 0.12,
         (0.35, 0.7), (0.036, 0.046), (0.045, 0.038, 0.032),
         (0.0, 0.08), (0.3, 1.0), (0.75, 0.1, 0.15), 0.5, 0.05,
     ),
     "mask_plastic": MaskKind(
-        0.20, (WHITE, IVORY), (0.6, 1.05), (0.0, 0.4), 0.12, (0.14, 0.4), (0.038, 0.05), (0.0, 0.0, 0.0),
+        0.20, (WHITE, IVORY), (0.6, 1.05), (0.0, 0.5), (0.0, 1.1), 0.12, (0.14, 0.4), (0.038, 0.05), (0.0, 0.0, 0.0),
         (0.02, 0.12), (0.1, 0.7), (0.75, 0.15, 0.1), 0.4, 0.1,
     ),
     "mask_plaster": MaskKind(
-        0.45, (WHITE, IVORY), (0.6, 1.0), (0.0, 0.4), 0.12, (0.6, 0.95), (0.030, 0.045), (0.010, 0.010, 0.010),
+        0.45, (WHITE, IVORY), (0.6, 1.0), (0.0, 0.5), (0.0, 1.1), 0.12,
+        (0.6, 0.95), (0.030, 0.045), (0.010, 0.010, 0.010),
         (0.02, 0.12), (0.2, 0.8), (0.35, 0.4, 0.25), 0.15, 0.6,
     ),
     "mask_paper": MaskKind(
-        0.0, (WHITE, IVORY), (0.85, 1.05), (0.7, 1.05), 0.06, (0.4, 0.8), (0.038, 0.048), (0.0, 0.0, 0.0),
+        0.0, (WHITE, IVORY), (0.85, 1.05), (0.7, 1.05), (0.0, 0.8), 0.06, (0.4, 0.8), (0.038, 0.048), (0.0, 0.0, 0.0),
         (0.25, 0.7), (0.0, 0.2), (1.0, 0.0, 0.0), 0.5, 0.0,
     ),
     "mask_mannequin": MaskKind(
-        0.35, WOOD, (0.5, 1.0), (0.0, 0.4), 0.12, (0.12, 0.5), (0.038, 0.058), (0.006, 0.006, 0.006),
+        0.35, WOOD, (0.5, 1.0), (0.0, 0.5), (0.0, 1.1), 0.12, (0.12, 0.5), (0.038, 0.058), (0.006, 0.006, 0.006),
         (0.02, 0.15), (0.0, 0.6), (0.4, 0.2, 0.4), 0.0, 1.0,
     ),
 }  # fmt: skip
@@ -208,6 +213,7 @@ class _MaskPaint:
     tint: tuple[float, float, float]
     detail: float
     colour_detail: float
+    gloss_detail: float
     roughness: float
     gloss: float
     hair: str
@@ -226,6 +232,7 @@ class _MaskPaint:
             tint=as_triple(tint),
             detail=float(rng.uniform(*kind.detail)),
             colour_detail=float(rng.uniform(*kind.colour_detail)),
+            gloss_detail=float(rng.uniform(*kind.gloss_detail)),
             roughness=float(rng.uniform(*kind.roughness)),
             gloss=float(rng.uniform(0.7, 1.4)),
             hair=hair,
@@ -247,10 +254,18 @@ class _MaskPaint:
         against_skin = surface.albedo / skin
         shade = against_skin.mean(axis=1, keepdims=True)
         painted = base * shade ** np.float32(self.detail) * (against_skin / shade) ** np.float32(self.colour_detail)
-        moulded_gloss = np.where(eye, np.minimum(surface.roughness * 2.0, self.roughness), self.roughness)
+        gloss = self.gloss * _own_pattern(surface.specular_scale, bare, self.gloss_detail)
+        rough = np.clip(self.roughness * _own_pattern(surface.roughness, bare, self.gloss_detail), 0.05, 1.0)
+        rough = np.where(eye, np.minimum(surface.roughness * 2.0, self.roughness), rough)
         return with_albedo(
             surface,
             np.where(worn[:, None], painted, surface.albedo),
-            np.where(worn, moulded_gloss, surface.roughness),
-            np.where(worn, self.gloss, surface.specular_scale),
+            np.where(worn, rough, surface.roughness),
+            np.where(worn, np.where(eye, self.gloss, gloss), surface.specular_scale),
         )
+
+
+def _own_pattern(values: np.ndarray, bare: np.ndarray, detail: float) -> np.ndarray:
+    """How a face's gloss or roughness (P,) changes from place to place, about 1, at this share of its strength."""
+    middle = float(values[bare].mean()) if bare.any() else float(values.mean())
+    return np.clip(values / max(middle, 1e-3), 0.05, 4.0) ** np.float32(detail)

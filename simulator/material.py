@@ -54,7 +54,10 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     at = canvas.near(0.0, 7.5, -5.0, 4.0)
     cheeks = gaussian(canvas.side[at], canvas.y[at], 4.1, -0.7, 1.7, 1.5)
     tip = gaussian(canvas.x[at], canvas.y[at], 0.0, nose.base_y, 1.2, 0.9)
-    blood[at] += skin.flush * (0.9 * cheeks + 0.8 * tip) * canvas.front[at]
+    blood[at] += skin.flush * (skin.flush_at[0] * cheeks + skin.flush_at[1] * tip) * canvas.front[at]
+    at = canvas.near(0.0, 4.0, -10.0, -4.0)
+    chin = gaussian(canvas.x[at], canvas.y[at], 0.0, identity.mouth.y - 3.0, 1.8, 1.0)
+    blood[at] += skin.flush * skin.flush_at[2] * chin * canvas.front[at]
     sallow = np.zeros_like(blood)
     at = canvas.near(0.0, 7.5, 2.0, 11.0)
     sallow[at] = 0.35 * gaussian(canvas.side[at], canvas.y[at], 2.6, 6.4, 3.0, 1.6) * canvas.front[at]
@@ -67,8 +70,12 @@ def _paint_skin(identity: Identity, canvas: Canvas) -> None:
     oily = 0.55 * gaussian(x, y, 0.0, nose.base_y + 1.2, 0.75, 2.2) + 0.50 * gaussian(x, y, 0.0, 6.2, 2.6, 1.3)
     oily = (oily + 0.7 * gaussian(x, y, 0.0, nose.base_y + 0.1, 0.6, 0.5)) * canvas.front[at]
     oily = oily + 0.30 * gaussian(x, y, 0.0, identity.mouth.y - 3.1, 1.1, 0.7) * canvas.front[at]
+    cheeks = gaussian(canvas.side[at], y, 3.9, 0.3, 1.6, 1.5) * canvas.front[at]
+    middle, sides, uneven = skin.oil_at
+    oily = middle * oily + sides * cheeks
     canvas.gloss[at] *= 1.0 + 1.2 * oily * (1.0 + 0.15 * canvas.grain[at])
     canvas.roughness[at] *= 1.0 - 0.15 * np.minimum(oily, 1.0)
+    canvas.gloss *= np.exp(uneven * patches).astype(np.float32)
 
 
 @njit(cache=True, nogil=True)

@@ -59,7 +59,7 @@ def draw_identity(subject: int) -> Identity:
         skull=_draw_skull(rng, age, strength, later),
         nose=_draw_nose(rng, strength),
         eyes=_draw_eyes(rng, age, strength, skin.tone),
-        mouth=_draw_mouth(rng, strength, skin),
+        mouth=_draw_mouth(rng, strength, skin, later),
         skin=skin,
         hair=hair,
         clothes=_draw_clothes(rng),
@@ -136,7 +136,7 @@ def _draw_eyes(rng: np.random.Generator, age: float, strength: float, tone: int)
     )
 
 
-def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin) -> Mouth:
+def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin, later: np.random.Generator) -> Mouth:
     painted = strength < 0.5 and rng.random() < 0.35
     tints = np.array([[0.90, 0.38, 0.43], [0.80, 0.26, 0.30], [0.95, 0.50, 0.50], [0.65, 0.29, 0.34]])
     natural = np.array([0.60, 0.32, 0.36] if skin.tone > 7 else [0.62, 0.20, 0.23])
@@ -148,6 +148,7 @@ def _draw_mouth(rng: np.random.Generator, strength: float, skin: Skin) -> Mouth:
         corner_cm=_around(rng, 0.02, 0.14),
         redness=float(rng.uniform(0.75, 1.0)) if painted else float(rng.uniform(0.55, 1.0)),
         tint=_colour(tints[int(rng.integers(4))] if painted else natural + rng.normal(size=3) * 0.03),
+        moist=float(later.uniform(0.0, 1.6)),
     )
 
 
@@ -161,14 +162,16 @@ def _draw_skin(rng: np.random.Generator, age: float, later: np.random.Generator)
     return Skin(
         tone=tone,
         albedo=_colour(albedo * hue),
-        flush=float(rng.uniform(0.15, 1.0) * (0.45 + 0.55 * fair)),
+        flush=float(rng.uniform(0.0, 1.0) * (0.45 + 0.55 * fair)),
+        flush_at=_triple(later.uniform([0.1, 0.1, -0.4], [1.1, 1.1, 0.6])),
         unevenness=float(rng.uniform(0.4, 1.3)),
         freckles=float(fair * max(rng.random() - 0.6, 0.0) * 2.5),
         moles=tuple((float(x), float(y), float(radius)) for x, y, radius in moles),
         wrinkles=float(np.clip(1.25 * age - 0.15 + 0.1 * rng.normal(), 0.0, 1.0)),
         pores=float(rng.uniform(0.5, 1.5)),
-        roughness=float(rng.uniform(0.38, 0.60)),
-        oil=float(rng.uniform(0.5, 1.7)),
+        roughness=float(rng.uniform(0.34, 0.66)),
+        oil=float(rng.uniform(0.3, 1.9)),
+        oil_at=_triple(later.uniform([0.0, 0.0, 0.0], [1.8, 0.9, 0.45])),
         perioral=float(later.random() ** 1.5),
         texture_offset=(float(rng.random()), float(rng.random())),
     )
@@ -282,3 +285,8 @@ def _colour(values: np.ndarray) -> Colour:
     """Three floats, kept inside what a surface can reflect."""
     red, green, blue = np.clip(values, 0.004, 0.92)
     return float(red), float(green), float(blue)
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    first, second, third = values
+    return float(first), float(second), float(third)
