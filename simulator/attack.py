@@ -21,7 +21,7 @@ from simulator.masks import Mask
 from simulator.portrait import Hanging, take_portrait
 from simulator.prints import Print
 from simulator.replays import Replay
-from simulator.scene import SKIN, LightLayers, Pose, View, render_head
+from simulator.scene import SKIN, Finish, LightLayers, Pose, View, render_head
 from simulator.sheet import FLAT
 from simulator.streams import stream
 
@@ -53,15 +53,17 @@ def present(
     lighting: Lighting,
     *,
     cues: bool = False,
+    skin: Finish = SKIN,
 ) -> Artefact:
     """Render what stands before the camera; everything about it follows from `seed` and the other arguments.
 
     Another `mesh` of the same person (eyes shut) gives the same artefact but for the face's expression. `cues` adds
     what betrays an attack in a single image: printer's dots and paper's border, a display's pixels, banding and bezel.
+    `skin` is what a live face is made of: another one, to measure what a model tells skin by (`training.skin_probe`).
     """
     rng = stream(seed, "artefact")
     if species == "live":
-        return Artefact(render_head(identity, mesh, framing.head_pose(), view, lighting, SKIN))
+        return Artefact(render_head(identity, mesh, framing.head_pose(), view, lighting, skin))
     if species == "mask":
         mask = Mask.draw(rng, instrument)
         shown, shape = mask.shaped(identity, mesh)

@@ -20,7 +20,7 @@ from simulator.framing import Framing
 from simulator.head import build_head
 from simulator.identity import Expression, Identity
 from simulator.phone import Phone
-from simulator.scene import OVERSAMPLING, LightLayers, View
+from simulator.scene import OVERSAMPLING, SKIN, Finish, LightLayers, View
 from simulator.streams import stream
 
 DISTANCES_CM = (12.0, 100.0)
@@ -114,8 +114,12 @@ def set_stage(
     cues: bool = False,
     scene: str | None = None,
     device: str | None = None,
+    skin: Finish = SKIN,
 ) -> Stage:
-    """Draw and render the scene of a capture; arguments as in CaptureSpec, `scene` and `device` None to draw them."""
+    """Draw and render the scene of a capture; arguments as in CaptureSpec, `scene` and `device` None to draw them.
+
+    `skin` is what a live face is made of.
+    """
     framing = Framing.draw(stream(seed, "framing"), size)
     if distance_cm is not None:
         framing = replace(framing, distance_cm=float(distance_cm))
@@ -128,9 +132,8 @@ def set_stage(
     background = draw_background(stream(seed, "background"), view.size, lighting, view)
 
     def show(face: Expression) -> Artefact:
-        return present(
-            seed, species, instrument, identity, build_head(identity, face), framing, view, lighting, cues=cues
-        )
+        mesh = build_head(identity, face)
+        return present(seed, species, instrument, identity, mesh, framing, view, lighting, cues=cues, skin=skin)
 
     artefact = show(expression)
     blink = Blink.draw(stream(seed, "blink"))
