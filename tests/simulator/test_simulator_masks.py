@@ -97,4 +97,17 @@ def test_a_mask_leaves_living_eyes_and_its_wearers_neck_unpainted(drawn):
     assert np.allclose(painted.albedo[left], surface.albedo[left], atol=1e-6)
     assert np.array_equal(painted.roughness[left], surface.roughness[left])
     skin = (mesh.part == FACE) & (surface.hair < 0.1) & (surface.eye < 0.1)
-    assert np.allclose(painted.roughness[skin], mask.finish.repaint.roughness)
+    assert np.median(painted.roughness[skin]) == pytest.approx(mask.finish.repaint.roughness, rel=0.1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_mask_carries_the_share_it_was_given_of_a_faces_own_gloss(drawn, share):
+    paint = replace(next(m for m in drawn if m.hair == "own").finish.repaint, gloss_detail=share)
+    identity = Identity.draw(3)
+    mesh = build_head(identity)
+    surface = skin_surface(identity, mesh.canonical, mesh.part, mesh.hair)
+    skin = (mesh.part == FACE) & (surface.hair < 0.1) & (surface.eye < 0.1) & (surface.specular_scale > 0.1)
+    painted = paint(surface, mesh.part)
+    own, carried = (np.log(s.specular_scale[skin]) for s in (surface, painted))
+    assert carried.std() == pytest.approx(share * own.std(), rel=0.15, abs=1e-4)
+    assert np.median(painted.specular_scale[skin]) == pytest.approx(paint.gloss, rel=0.25)
