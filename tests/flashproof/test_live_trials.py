@@ -13,7 +13,7 @@ from flash_sequencer.plan import challenge
 from flashproof import drift_trial, fault_trial, live_trial, replay_trial, trials_page
 from flashproof.headless import HeadlessDisplay
 
-FILMED = 1  # the number of a replay trial's session that is judged live
+FILMED = 0  # the number of a replay trial's session that is judged live
 
 
 @pytest.fixture(scope="module")
