@@ -26,7 +26,7 @@ SIMULATED: Final = "simulated"
 GOLDEN_SPECIES: Final = ("live", "print")
 GOLDEN_SIZE: Final = 160
 GOLDEN_LUX: Final = 40.0  # a lamp-lit room: the screen is seen well
-GOLDEN_SEED: Final = 7
+GOLDEN_SEED: Final = 8
 GOLDEN_SUBJECT: Final = 11
 MAX_GOLDEN: Final = 4  # each is about 2 MB
 
