@@ -22,7 +22,11 @@ def references(run):
 
 
 def told(proofs):
-    return [(proof.artifact.path, proof.artifact.files, proof.ran_by, proof.gates) for proof in proofs]
+    return [(proof.artifact.path, proof.artifact.files, proof.ran_by) for proof in proofs]
+
+
+def measured(proofs):
+    return {(proof.artifact.path, gate.name, gate.ok, gate.limit): gate.value for proof in proofs for gate in proof.gates}
 
 
 def test_two_processes_give_what_one_gives_in_the_order_of_the_formats(run, references, monkeypatch):
@@ -31,7 +35,10 @@ def test_two_processes_give_what_one_gives_in_the_order_of_the_formats(run, refe
     beside = convert_and_prove(run.network, NO_CALIBRATION, references, formats, FP32)
     assert [proof.artifact.format for proof in beside] == ["onnx", "coreml"]
     monkeypatch.setattr("export.side_by_side.default_workers", lambda: 1)
-    assert told(convert_and_prove(run.network, NO_CALIBRATION, references, formats, FP32)) == told(beside)
+    alone = convert_and_prove(run.network, NO_CALIBRATION, references, formats, FP32)
+    assert told(alone) == told(beside)  # files to the byte
+    # Sums run in another order in another process: at 143 dB that is half a decibel.
+    assert measured(alone) == pytest.approx(measured(beside), rel=0.02, abs=1e-6)
 
 
 def test_every_format_has_its_turn():
