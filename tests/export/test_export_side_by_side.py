@@ -26,7 +26,8 @@ def told(proofs):
 
 
 def measured(proofs):
-    return {(proof.artifact.path, gate.name, gate.ok, gate.limit): gate.value for proof in proofs for gate in proof.gates}
+    gates = [(proof.artifact.path, gate) for proof in proofs for gate in proof.gates]
+    return {(path, gate.name, gate.ok, gate.limit): gate.value for path, gate in gates}
 
 
 def test_two_processes_give_what_one_gives_in_the_order_of_the_formats(run, references, monkeypatch):
