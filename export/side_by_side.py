@@ -1,7 +1,7 @@
 """Converts a network to every format and proves each artifact, formats side by side in processes of one thread each.
 
 A format's artifacts are proved in the process that converted them, whose tool chain is loaded there already. Nothing
-depends on how many processes there are.
+depends on how many processes there are: where there is one, it takes one thread for the while, too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from export.converted import CalibrationSet, Format, Precision
 from export.formats import chosen_formats, convert
 from export.proof import Proof, References, prove
+from training.machine import torch_threads
 from training.network import ATRFAS
 from training.workers import default_workers, run_in_workers
 
@@ -57,7 +58,8 @@ def _of_one_format(
     precisions: Sequence[Precision],
 ) -> list[Proof]:
     proofs = []
-    for artifact in convert(name, network, calibration, precisions):
-        artifact.write(folder)
-        proofs.append(prove(artifact, folder, references))
+    with torch_threads(1):
+        for artifact in convert(name, network, calibration, precisions):
+            artifact.write(folder)
+            proofs.append(prove(artifact, folder, references))
     return proofs

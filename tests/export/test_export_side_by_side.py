@@ -9,6 +9,7 @@ from export.converted import CalibrationSet
 from export.formats import FORMATS, NothingToConvert
 from export.proof import References
 from export.side_by_side import LONGEST_FIRST, convert_and_prove
+from training.machine import torch_threads
 
 NO_CALIBRATION = CalibrationSet(0, ())
 FP32 = ("fp32",)
@@ -22,12 +23,7 @@ def references(run):
 
 
 def told(proofs):
-    return [(proof.artifact.path, proof.artifact.files, proof.ran_by) for proof in proofs]
-
-
-def measured(proofs):
-    gates = [(proof.artifact.path, gate) for proof in proofs for gate in proof.gates]
-    return {(path, gate.name, gate.ok, gate.limit): gate.value for path, gate in gates}
+    return [(proof.artifact.path, proof.artifact.files, proof.ran_by, proof.gates) for proof in proofs]
 
 
 def test_two_processes_give_what_one_gives_in_the_order_of_the_formats(run, references, monkeypatch):
@@ -36,10 +32,8 @@ def test_two_processes_give_what_one_gives_in_the_order_of_the_formats(run, refe
     beside = convert_and_prove(run.network, NO_CALIBRATION, references, formats, FP32)
     assert [proof.artifact.format for proof in beside] == ["onnx", "coreml"]
     monkeypatch.setattr("export.side_by_side.default_workers", lambda: 1)
-    alone = convert_and_prove(run.network, NO_CALIBRATION, references, formats, FP32)
-    assert told(alone) == told(beside)  # files to the byte
-    # Sums run in another order in another process: at 143 dB that is half a decibel.
-    assert measured(alone) == pytest.approx(measured(beside), rel=0.02, abs=1e-6)
+    with torch_threads(2):  # of which the one process must make no use, or sums run in another order
+        assert told(convert_and_prove(run.network, NO_CALIBRATION, references, formats, FP32)) == told(beside)
 
 
 def test_every_format_has_its_turn():
