@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
+
 from flash_sequencer.presentation import Presentation
 from flashproof.headless import HeadlessDisplay
 from flashproof.simulated_people import SimulatedWebcamSettings
@@ -52,7 +54,7 @@ class Scene:
         self.clock, self.presentation = VirtualClock(), Presentation()
         self.display = HeadlessDisplay(self.clock, self.jitter_ns)
         self.webcam = self.webcam_of(self.kind, self.seed)
-        self.nonces = NonceBook()
+        self.nonces = NonceBook(source=np.random.default_rng(self.seed).bytes)  # the same plans in every run
         self.states: list[str] = []
 
     def webcam_of(self, kind: str, seed: int) -> SimulatedWebcam:

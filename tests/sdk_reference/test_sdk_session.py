@@ -161,7 +161,7 @@ def test_a_camera_that_gives_way_to_the_flash_is_compensated_and_the_trace_says_
     assert "divided out before judging" in render_live(trace)
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("print", 1), ("mask", 3)])
+@pytest.mark.parametrize(("kind", "seed"), [("print", 1), ("mask", 1)])
 def test_an_attack_is_refused_and_told_nothing(kind: str, seed: int) -> None:
     """Two attacks that the shipped model sees; how many it does not see is the evaluation's affair."""
     scene = Scene(kind=kind, seed=seed)
