@@ -59,8 +59,6 @@ class AugmentSettings:
     """Relit captures: the colour pattern of faces and artefacts is up to exp(± this) times as strong."""
     shading_contrast: float = 0.0
     """Relit captures: the screen's slow shading of them is up to exp(± this) times as strong."""
-    beard_share: float = 0.0
-    """Relit captures: share that gets the shadow of a shaven beard, whatever the species."""
     blotches: float = 0.0
     """Relit captures: scale of the strength of blotches that tint and shade what stands there, in log light."""
     background_share: float = 0.0
@@ -84,7 +82,6 @@ class AugmentSettings:
         require_range("room_tint", self.room_tint, 0.0, 1.0)
         require_range("chroma_contrast", self.chroma_contrast, 0.0, 2.0)
         require_range("shading_contrast", self.shading_contrast, 0.0, 2.0)
-        require_range("beard_share", self.beard_share, 0.0, 1.0)
         require_range("blotches", self.blotches, 0.0, 1.0)
         require_range("background_share", self.background_share, 0.0, 1.0)
         require_range("blended_share", self.blended_share, 0.0, 1.0)

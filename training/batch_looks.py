@@ -31,7 +31,6 @@ def scene_light(sheets: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     side = planes.shape[-1]
     surface = blotch_factors(sheets["blotches"], side)
     surface = surface * chroma_factors(screen, covered, sheets["chroma"])
-    surface = surface * beard_factors(screen, covered, sheets)
     other = blotch_factors(sheets["blotches_behind"], side)
     room_behind, screen_behind = (
         1.0 + (other * _of_channels(sheets[name]) - 1.0) * (1.0 - covered) for name in ("room_behind", "screen_behind")
@@ -61,15 +60,6 @@ def chroma_factors(screen: Tensor, covered: Tensor, contrast: Tensor) -> Tensor:
     pattern = colour - (colour * weight).sum(dim=(2, 3), keepdim=True)
     strength = (contrast - 1.0).view(-1, 1, 1, 1) * pattern.clamp(-STRONGEST_CHROMA, STRONGEST_CHROMA)
     return (strength * covered).exp()
-
-
-def beard_factors(screen: Tensor, covered: Tensor, sheets: Mapping[str, Any]) -> Tensor:
-    """`training.relit_looks.beard_factors` of each capture."""
-    where = F.interpolate(sheets["beard"][:, None], size=screen.shape[-2:], mode="bilinear", align_corners=False)
-    light = screen.clamp(min=TINY_ANSWER).log()
-    colour = (light - light.mean(dim=1, keepdim=True)).clamp(-STRONGEST_CHROMA, STRONGEST_CHROMA)
-    greyness, darkness = (sheets[f"beard_{name}"].view(-1, 1, 1, 1) for name in ("greyness", "darkness"))
-    return (-(colour * greyness + darkness) * where * covered).exp()
 
 
 def shading_factors(screen: Tensor, covered: Tensor, contrast: Tensor) -> Tensor:

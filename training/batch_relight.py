@@ -29,7 +29,7 @@ from training.batch_camera import numbers_of, photograph, srgb_decode, srgb_enco
 from training.batch_looks import scene_light
 from training.layer_store import StoredLayers
 from training.relight import STEP_S
-from training.relit_looks import SHADOW_SIDE, stacked
+from training.relit_looks import stacked
 from training.shooting import Shooting
 
 LEVELS = 255.0
@@ -42,7 +42,7 @@ def sheet_of(layers: StoredLayers, shooting: Shooting, rng: np.random.Generator)
     colours = np.asarray(plan.colours_linear(), np.float64)
     metering = np.full(3, phone.metering_level)
     shown = [*colours, metering, np.zeros(3), np.ones(3)]
-    background, beard = shooting.background, shooting.beard
+    background = shooting.background
     ones = np.ones(3, np.float32)
     return {
         "planes": np.array(layers.planes),
@@ -53,9 +53,6 @@ def sheet_of(layers: StoredLayers, shooting: Shooting, rng: np.random.Generator)
         "room": shooting.room,
         "chroma": np.float32(shooting.chroma),
         "shading": np.float32(shooting.shading),
-        "beard": np.zeros((SHADOW_SIDE, SHADOW_SIDE), np.float32) if beard is None else beard.where,
-        "beard_darkness": np.float32(0.0 if beard is None else beard.darkness),
-        "beard_greyness": np.float32(0.0 if beard is None else beard.greyness),
         "blotches": stacked(shooting.blotches),
         "room_behind": ones if background is None else background.room,
         "screen_behind": ones if background is None else background.screen,

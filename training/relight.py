@@ -24,7 +24,7 @@ from sdk_reference.response import expected_response
 from simulator.phone import ExposureControl
 from training.augment import AugmentSettings, place_depth
 from training.layer_store import AlignedLayers
-from training.relit_looks import beard_factors, behind, blotch_factors, chroma_factors, shading_factors
+from training.relit_looks import behind, blotch_factors, chroma_factors, shading_factors
 from training.shooting import Shooting, draw_shooting
 
 STEP_S = (0.15, 0.35)  # between two photographs of a capture, as in `simulator.capture`
@@ -57,7 +57,6 @@ def set_up(layers: AlignedLayers, shooting: Shooting) -> AlignedLayers:
     """The scene with the shooting's room, looks and phone."""
     surface = blotch_factors(shooting.blotches, TEMPLATE.size)
     surface = surface * chroma_factors(layers.screen, layers.covered, shooting.chroma)
-    surface = surface * beard_factors(layers.screen, layers.covered, shooting.beard)
     room, screen = shooting.room * surface, surface
     screen = screen * shading_factors(layers.screen, layers.covered, shooting.shading)
     if shooting.background is not None:

@@ -5,7 +5,7 @@ changes its hue from place to place, and was photographed by a camera that satur
 learned of it hung on how the background answers, which no class differs in. A network that trains for long learns our
 narrower spread by heart and takes skin outside it for a mask. So a relit capture draws anew how much the camera
 saturates, the room's tint against the screen's, how strongly a surface's colour and the screen's light on it change
-from place to place, the shadow of a shaven beard, blotches that tint and shade, and what stands behind the person. The
+from place to place, blotches that tint and shade, and what stands behind the person. The
 paper states no augmentation.
 """
 
@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sdk_reference.align import TEMPLATE
 from simulator.phone import Phone
 
 BLOTCHES_ACROSS = (4, 8, 16, 32, 64)
@@ -40,12 +39,6 @@ STRONGEST_SHADING = 1.0
 """In log light, before it is made stronger."""
 SHADING_SIDE, SHADING_TAPS = 32, cv2.getGaussianKernel(15, 2.5, cv2.CV_32F)
 """Shading is looked at in a small picture, blurred with these taps: 20 pixels of the template."""
-SHADOW_SIDE = 64
-"""Of the picture that says where a beard's shadow lies."""
-BEARD_DARKNESS, BEARD_GREYNESS = (0.0, 0.5), (0.0, 0.8)
-BEARD_LINE, BEARD_RISES, BEARD_SOFTNESS, MOUTH_Y = (158.0, 176.0), 30.0, 5.0, 182.0
-"""Pixels of the template: where a beard begins below the nose, how much higher at the sides, over what it sets in; the
-mouth."""
 
 Image = npt.NDArray[np.float32]
 Blotches = tuple[Image, ...]
@@ -137,49 +130,6 @@ def shading_factors(screen: Image, covered: Image, contrast: float) -> Image:
     pattern = np.clip(slow - (slow * weight).sum(), -STRONGEST_SHADING, STRONGEST_SHADING) * np.float32(contrast - 1.0)
     whole = cv2.resize(pattern, screen.shape[:2], interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.exp(whole * covered), np.float32)[..., None]
-
-
-@dataclass(frozen=True, eq=False)
-class BeardShadow:
-    """What a shaven beard does to the lower face: it darkens and takes the skin's colour away."""
-
-    where: Image
-    """(64, 64), 0..1 at full strength, in the template."""
-    darkness: float
-    """Of log light."""
-    greyness: float
-    """Share of the colour, in log light, that goes."""
-
-
-def draw_beard_shadow(share: float, rng: np.random.Generator) -> BeardShadow | None:
-    """Draw a shadow for this share of captures; 0 draws nothing."""
-    if share == 0.0 or rng.random() >= share:
-        return None
-    line, ragged = rng.uniform(*BEARD_LINE), rng.standard_normal((8, 8), dtype=np.float32) * np.float32(5.0)
-    x, y = np.meshgrid(*[(np.arange(SHADOW_SIDE, dtype=np.float32) + 0.5) * (TEMPLATE.size / SHADOW_SIDE)] * 2)
-    (middle_x, middle_y), (half_x, half_y) = TEMPLATE.ellipse_centre, TEMPLATE.ellipse_semi_axes
-    aside = (x - middle_x) / half_x
-    edge = line - BEARD_RISES * aside**2 + cv2.resize(ragged, (SHADOW_SIDE, SHADOW_SIDE), interpolation=cv2.INTER_CUBIC)
-    grows = 1.0 / (1.0 + np.exp(-(y - edge) / BEARD_SOFTNESS))
-    within = 1.0 / (1.0 + np.exp((np.hypot(aside, (y - middle_y) / half_y) - 1.05) / 0.03))
-    lips = np.exp(-0.5 * (((x - middle_x) / 17.0) ** 2 + ((y - MOUTH_Y) / 8.0) ** 2))
-    grain = np.exp(0.25 * rng.standard_normal(grows.shape, dtype=np.float32))
-    return BeardShadow(
-        where=np.clip(grows * within * (1.0 - 0.9 * lips) * grain, 0.0, 1.0).astype(np.float32),
-        darkness=float(rng.uniform(*BEARD_DARKNESS)),
-        greyness=float(rng.uniform(*BEARD_GREYNESS)),
-    )
-
-
-def beard_factors(screen: Image, covered: Image, shadow: BeardShadow | None) -> Image:
-    """(H, W, 3) factors of all light of what stands there, by the colour of its answer to the screen (H, W, 3)."""
-    if shadow is None:
-        return np.ones((1, 1, 3), np.float32)
-    where = cv2.resize(shadow.where, screen.shape[:2], interpolation=cv2.INTER_LINEAR) * covered
-    light = cv2.log(np.maximum(screen, TINY_ANSWER))
-    colour = np.clip(light - light.mean(axis=2, keepdims=True), -STRONGEST_CHROMA, STRONGEST_CHROMA)
-    change = colour * np.float32(shadow.greyness) + np.float32(shadow.darkness)
-    return np.asarray(cv2.exp(-change * where[..., None]), np.float32)
 
 
 def draw_background(share: float, rng: np.random.Generator) -> Background | None:

@@ -1,7 +1,7 @@
 """All that is drawn for one relit capture, before any light is worked out: plan, camera, room, looks, places.
 
 The draws are numbers of one capture and cost little; what is done with them to the light is in `training.relight` (on a
-processor, picture by picture) and `training.relight_gpu` (on a GPU, a batch at once). Everything is drawn once per
+processor, picture by picture) and `training.batch_relight` (on a GPU, a batch at once). Everything is drawn once per
 *capture*; what differs between its frames are those things that do in any capture, from one distribution for all
 species. The paper states no augmentation.
 """
@@ -21,10 +21,8 @@ from simulator.phone import Phone
 from training.augment import AugmentSettings, draw_crop
 from training.relit_looks import (
     Background,
-    BeardShadow,
     Blotches,
     draw_background,
-    draw_beard_shadow,
     draw_blotches,
     draw_contrast,
     draw_room_tint,
@@ -49,8 +47,6 @@ class Shooting:
     """How many times as strongly colour changes from place to place on the person or the artefact."""
     shading: float
     """How many times as strong the screen's slow shading of them is."""
-    beard: BeardShadow | None
-    """The shadow of a shaven beard; None for none."""
     blotches: Blotches | None
     """Of every surface; None for none."""
     background: Background | None
@@ -71,7 +67,6 @@ def draw_shooting(phone: Phone, settings: AugmentSettings, rng: np.random.Genera
     room = np.asarray(stops * draw_room_tint(settings.room_tint, rng), np.float32)
     chroma = draw_contrast(settings.chroma_contrast, rng)
     shading = draw_contrast(settings.shading_contrast, rng)
-    beard = draw_beard_shadow(settings.beard_share, rng)
     blotches = draw_blotches(settings.blotches, rng)
     background = draw_background(settings.background_share, rng)
     crop = draw_crop(settings, rng, TEMPLATE.size)
@@ -82,7 +77,6 @@ def draw_shooting(phone: Phone, settings: AugmentSettings, rng: np.random.Genera
         room=room,
         chroma=chroma,
         shading=shading,
-        beard=beard,
         blotches=blotches,
         background=background,
         crop=crop,

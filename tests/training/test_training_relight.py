@@ -40,10 +40,8 @@ from training.augment import NO_AUGMENTATION
 from training.layer_store import LayerStore, add_layers_line, begin_layers, write_layers
 from training.relight import relit, set_up
 from training.relit_looks import (
-    beard_factors,
     chroma_factors,
     draw_background,
-    draw_beard_shadow,
     draw_blotches,
     draw_contrast,
     shading_factors,
@@ -417,21 +415,3 @@ def test_shading_contrast_steepens_the_screens_fall_off_and_leaves_detail_and_ro
     assert shot.shading != 1.0
     np.testing.assert_array_equal(set_up(SCENE, shot).ambient, SCENE.ambient)
     np.testing.assert_array_equal(shading_factors(screen, covered, 1.0), 1.0)
-
-
-def test_a_beards_shadow_is_darker_and_greyer_on_the_jaw_and_nowhere_else() -> None:
-    rng = np.random.default_rng(0)
-    shadows = [draw_beard_shadow(1.0, rng) for _ in range(20)]
-    screen = np.broadcast_to(np.array([0.09, 0.05, 0.035], np.float32), (SIDE, SIDE, 3))
-    covered = np.ones((SIDE, SIDE), np.float32)
-    for shadow in shadows:
-        assert shadow is not None and shadow.where.min() >= 0.0 and shadow.where.max() <= 1.0
-        found = screen * beard_factors(screen, covered, replace(shadow, darkness=0.4, greyness=0.7))
-        chin, brow, mouth, wall = found[212, 128], found[90, 128], found[182, 128], found[5, 5]
-        assert chin.mean() < 0.8 * screen[0, 0].mean()
-        assert chin[0] / chin[2] < 0.8 * screen[0, 0, 0] / screen[0, 0, 2]
-        for place in (brow, mouth, wall):
-            np.testing.assert_allclose(place, screen[0, 0], rtol=0.15)
-    np.testing.assert_array_equal(beard_factors(screen, covered, None), 1.0)
-    before = rng.bit_generator.state
-    assert draw_beard_shadow(0.0, rng) is None and rng.bit_generator.state == before
