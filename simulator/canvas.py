@@ -47,6 +47,10 @@ class Surface:
     hair: np.ndarray
     """(P,) float32 in 0..1: how much of the point is hair of the head, brow or beard."""
 
+    def bare_skin(self, part: np.ndarray) -> np.ndarray:
+        """(P,) bool: skin of the head, given the mesh's `part` (P,) there; neither hair nor eyes, ears nor neck."""
+        return (part < EAR_PART) & (self.hair <= 0.5) & (self.eye <= 0.5)
+
 
 class Canvas:
     """The points of one call, with what every layer needs; painters change its arrays in place."""

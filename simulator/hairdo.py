@@ -36,6 +36,7 @@ def _hairline(identity: Identity) -> np.ndarray:
     top = identity.hair.hairline_y
     azimuths = [0.0, 0.70, 0.92, 1.06, 1.17, 1.27, 1.45, 1.55, 1.72, 1.82, 2.10, np.pi]
     heights = [top, top - 0.15, top - 1.3, 5.3, 3.0, 0.3, -0.4, 4.0, 4.2, 1.5, -4.8, -5.6]
+    # From the temple to the sideburn the line comes forward, and what lies in front of it makes room.
     azimuths[2:6] = [azimuth - identity.hair.temple_rad for azimuth in azimuths[2:6]]
     azimuths[1] = min(azimuths[1], azimuths[2] - 0.1)
     line = np.interp(_AZIMUTH, azimuths, heights)

@@ -270,15 +270,8 @@ class Identity:
 
 
 def with_bald_head(identity: Identity) -> Identity:
-    """The same face without hair or beard, as mannequins and head models are; glasses and brows stay."""
+    """The same face without hair or beard, as mannequins and head models are; glasses, brows, shaven beard stay."""
     bare = replace(
-        identity.hair,
-        style="bald",
-        volume_cm=0.0,
-        fringe_cm=0.0,
-        length_cm=0.0,
-        beard="none",
-        beard_density=0.0,
-        temple_rad=0.0,
+        identity.hair, style="bald", volume_cm=0.0, fringe_cm=0.0, length_cm=0.0, beard="none", beard_density=0.0
     )
     return replace(identity, hair=bare)

@@ -242,11 +242,10 @@ class _MaskPaint:
 
     def __call__(self, surface: Surface, part: np.ndarray) -> Surface:
         hair, eye = surface.hair > 0.5, surface.eye > 0.5
-        head = part < EAR_PART
         covered = part < (TORSO_PART if self.whole else NECK_PART)
         left = (hair & (self.hair == "own")) | (eye & self.real_eyes)
         worn = (covered | (hair & (self.hair == "moulded"))) & ~left
-        bare = head & ~hair & ~eye
+        bare = surface.bare_skin(part)
         skin = surface.albedo[bare].mean(0) if bare.any() else surface.albedo.mean(0)
         base = np.asarray(self.colour if self.colour is not None else skin, np.float32) * np.asarray(
             self.tint, np.float32

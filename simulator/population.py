@@ -27,6 +27,7 @@ from simulator.identity import (
     Skin,
     Skull,
 )
+from simulator.light import as_triple
 
 MONK_ALBEDO: tuple[Colour, ...] = (
     (0.66, 0.480, 0.405),
@@ -43,7 +44,7 @@ MONK_ALBEDO: tuple[Colour, ...] = (
 """Linear reflectance of skin at Monk tones 1 (fairest) to 10 (deepest)."""
 
 LATER_TRAITS = 1
-"""Stream of the traits that came later, so that they left the earlier ones as they were."""
+"""Stream of the traits that came later: drawing them moves no draw of the earlier ones."""
 
 
 def draw_identity(subject: int) -> Identity:
@@ -163,7 +164,7 @@ def _draw_skin(rng: np.random.Generator, age: float, later: np.random.Generator)
         tone=tone,
         albedo=_colour(albedo * hue),
         flush=float(rng.uniform(0.0, 1.0) * (0.45 + 0.55 * fair)),
-        flush_at=_triple(later.uniform([0.1, 0.1, -0.4], [1.1, 1.1, 0.6])),
+        flush_at=as_triple(later.uniform([0.1, 0.1, -0.4], [1.1, 1.1, 0.6])),
         unevenness=float(rng.uniform(0.4, 1.3)),
         freckles=float(fair * max(rng.random() - 0.6, 0.0) * 2.5),
         moles=tuple((float(x), float(y), float(radius)) for x, y, radius in moles),
@@ -171,7 +172,7 @@ def _draw_skin(rng: np.random.Generator, age: float, later: np.random.Generator)
         pores=float(rng.uniform(0.5, 1.5)),
         roughness=float(rng.uniform(0.34, 0.66)),
         oil=float(rng.uniform(0.3, 1.9)),
-        oil_at=_triple(later.uniform([0.0, 0.0, 0.0], [1.8, 0.9, 0.45])),
+        oil_at=as_triple(later.uniform([0.0, 0.0, 0.0], [1.8, 0.9, 0.45])),
         perioral=float(later.random() ** 1.5),
         texture_offset=(float(rng.random()), float(rng.random())),
     )
@@ -285,8 +286,3 @@ def _colour(values: np.ndarray) -> Colour:
     """Three floats, kept inside what a surface can reflect."""
     red, green, blue = np.clip(values, 0.004, 0.92)
     return float(red), float(green), float(blue)
-
-
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
-    first, second, third = values
-    return float(first), float(second), float(third)

@@ -7,7 +7,8 @@ be wrong. Rates over simulated captures say nothing of this, for there skin and 
     python -m training.skin_probe MODEL [--people 40] [--json FILE]
 
 MODEL is a run or a bundle. Captures are simulated: subjects of the test split under the default plan, in rooms where
-the screen adds at least a quarter of the room's light. No change here is more than one a real person can have.
+the screen adds at least a quarter of the room's light. Two kinds of change: some that a real person can have (even
+gloss, less relief), which should turn no score; others that no skin can (no scattering), which should.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sdk_reference.atomic_files import write_json
 from sdk_reference.errors import FlashproofError, UserFailure
 from sdk_reference.landmarks import FaceMeshDetector, LandmarkDetector
 from sdk_reference.preprocess import preprocess
-from simulator.canvas import EAR_PART, Surface
+from simulator.canvas import Surface
 from simulator.scene import SKIN, Finish, with_albedo
 from simulator.stage import set_stage, subject_name
 from training.evaluated_model import Model, open_model
@@ -40,7 +41,7 @@ FAINTEST_FLASH = 0.25
 MEASURED_SIZE = 128
 """Pixels of the picture by which a scene's flash is measured; the captures themselves are as large as any."""
 FIRST_SEED = 9_000_000
-"""Of scenes that no data set draws (`training.synthesis` draws below 2³¹, so a clash is one in hundreds)."""
+"""Of scenes that no data set is likely to hold."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class EvenOut:
 
     def __call__(self, surface: Surface, part: npt.NDArray[np.float32]) -> Surface:
         """The surface (P points) with the skin of the head evened out."""
-        skin = (part < EAR_PART) & (surface.hair <= 0.5) & (surface.eye <= 0.5)
+        skin = surface.bare_skin(part)
         if not skin.any():
             return surface
         hue = surface.albedo / surface.albedo.mean(axis=1, keepdims=True)
@@ -102,9 +103,7 @@ class Row:
     """Captures taken for attacks."""
 
 
-def probe(
-    model: Model, people: int, detector: LandmarkDetector, changes: Sequence[str] = tuple(CHANGES)
-) -> Iterator[Row]:
+def probe(model: Model, people: int, detector: LandmarkDetector, changes: Sequence[str]) -> Iterator[Row]:
     """Yield one row per change, all of the same scenes; ValueError when a change is unknown."""
     unknown = sorted(set(changes) - set(CHANGES))
     if unknown:
@@ -152,8 +151,8 @@ def main(
     try:
         opened = open_model(model)
         rows: list[Row] = []
-        with progress_bar("Probing", quiet=False) as progress:
-            for row in probe(opened, people, FaceMeshDetector()):
+        with progress_bar("Probing") as progress:
+            for row in probe(opened, people, FaceMeshDetector(), tuple(CHANGES)):
                 rows.append(row)
                 progress(len(rows), len(CHANGES))
     except FlashproofError as error:

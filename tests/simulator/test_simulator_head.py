@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -232,3 +233,30 @@ def test_a_bald_head_keeps_the_face_and_loses_all_hair() -> None:
         haired = build_head(identity)
         face = face_vertex(mesh, 0.0, identity.nose.base_y)
         np.testing.assert_array_equal(mesh.vertices_cm[face], haired.vertices_cm[face])
+
+
+def test_a_taper_makes_the_lower_face_more_pointed_and_leaves_the_upper() -> None:
+    identity = Identity.draw(3)
+    blunt, pointed = (build_head(replace(identity, skull=replace(identity.skull, taper=taper))) for taper in (0.0, 0.5))
+    front = (blunt.part == FACE) & (blunt.normals[:, 2] > 0.2)
+    moved = np.abs(blunt.vertices_cm - pointed.vertices_cm).max(axis=1)
+    height = blunt.canonical[:, 1]
+    assert moved[front & (height > 1.1) & (height < 9.0)].max() < 1e-4
+
+    def faces_forward(head: HeadMesh) -> float:
+        at = (head.part == FACE) & (np.abs(head.canonical[:, 1] - identity.mouth.y) < 0.5) & (head.canonical[:, 2] > 0)
+        return float(head.normals[at & (np.abs(np.abs(head.canonical[:, 0]) - 4.0) < 0.3), 2].mean())
+
+    assert faces_forward(pointed) < faces_forward(blunt) - 0.03  # beside the mouth it turns away sooner
+
+
+def test_hair_comes_forward_over_the_temples() -> None:
+    identity = replace(Identity.draw(0), hair=replace(Identity.draw(0).hair, style="short", recession_cm=0.0))
+    free, covered = (
+        build_head(replace(identity, hair=replace(identity.hair, temple_rad=reach))) for reach in (0.0, 0.4)
+    )
+    at = (free.part == FACE) & (np.abs(free.canonical[:, 1] - 4.0) < 0.5) & (free.canonical[:, 2] > 0.0)
+    assert covered.hair[at].mean() > free.hair[at].mean() + 0.1
+    middle = (free.part == FACE) & (np.abs(free.canonical[:, 0]) < 1.5) & (free.canonical[:, 2] > 0.0)
+    middle &= free.canonical[:, 1] < 6.0
+    assert np.abs(covered.hair[middle] - free.hair[middle]).max() < 0.02

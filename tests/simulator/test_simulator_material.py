@@ -157,3 +157,45 @@ def test_sampling_a_sheet_at_its_own_pixels_gives_them_back() -> None:
     at = np.array([(3, 5), (511, 0), (200, 310)])
     values = texture.sample(tile, at[:, 1] / texture.SHEET_SIZE, at[:, 0] / texture.SHEET_SIZE)
     np.testing.assert_allclose(values, tile[at[:, 0], at[:, 1]], atol=1e-5)
+
+
+def test_a_shaven_beard_darkens_the_jaw_and_neither_lips_nor_forehead_nor_cheekbones() -> None:
+    identity = Identity.draw(1)
+    smooth, shaven = (
+        replace(identity, hair=replace(identity.hair, beard="none", shadow=share, beard_albedo=(0.01, 0.008, 0.007)))
+        for share in (0.0, 0.4)
+    )
+    mouth = identity.mouth
+
+    def left(x: float, y: float, half: float) -> float:
+        before, after = (paint(person, patch(x, y, half)).albedo.mean() for person in (smooth, shaven))
+        return float(after / before)
+
+    assert 0.4 < left(0.5, mouth.y - 3.4, 0.3) < 0.8
+    assert left(0.0, 6.0, 0.3) > 0.98 and left(3.5, 0.5, 0.3) > 0.98
+    assert left(0.0, mouth.y - 0.4 * mouth.lower, 0.1) > 0.98
+    assert not paint(shaven, patch(0.5, mouth.y - 3.4, 0.3)).hair.any()  # masks that repaint skin repaint it, too
+
+
+def test_skin_around_the_mouth_is_darker_and_yellower_by_its_own_number() -> None:
+    identity = replace(Identity.draw(1), hair=replace(Identity.draw(1).hair, beard="none", shadow=0.0))
+    even, dark = (replace(identity, skin=replace(identity.skin, perioral=share)) for share in (0.0, 1.0))
+    chin, forehead = patch(0.0, identity.mouth.y - 3.2, 0.4), patch(0.0, 6.0, 0.4)
+    factor = paint(dark, chin).albedo.mean(0) / paint(even, chin).albedo.mean(0)
+    assert 0.85 < factor[0] < 0.98 and factor[0] > factor[1] > factor[2] > 0.6
+    assert np.allclose(paint(dark, forehead).albedo, paint(even, forehead).albedo, rtol=1e-3)
+
+
+def test_gloss_lies_where_a_persons_oil_is() -> None:
+    identity = Identity.draw(1)
+    nose, cheek = patch(0.0, identity.nose.base_y + 1.0, 0.2), patch(3.9, 0.3, 0.3)
+    plain, middle, sides = (
+        replace(identity, skin=replace(identity.skin, oil_at=where))
+        for where in ((0.0, 0.0, 0.0), (1.5, 0.0, 0.0), (0.0, 0.9, 0.0))
+    )
+
+    def gain(person: Identity, place: list[tuple[float, float]]) -> float:
+        return float(paint(person, place).specular_scale.mean() / paint(plain, place).specular_scale.mean())
+
+    assert gain(middle, nose) > 1.4 and gain(middle, cheek) == pytest.approx(1.0, abs=0.1)
+    assert gain(sides, cheek) > 1.4 and gain(sides, nose) == pytest.approx(1.0, abs=0.1)

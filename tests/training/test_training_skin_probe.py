@@ -24,7 +24,8 @@ def painted():
     identity = Identity.draw(3)
     mesh = build_head(identity)
     surface = skin_surface(identity, mesh.canonical, mesh.part, mesh.hair)
-    skin = (mesh.part < 0.5) & (surface.hair <= 0.5) & (surface.eye <= 0.5)
+    skin = (mesh.part < 0.5) & (surface.hair <= 0.5) & (surface.eye <= 0.5)  # spelt out, to hold `bare_skin` against
+    assert np.array_equal(surface.bare_skin(mesh.part), skin)
     return surface, mesh.part, skin
 
 
@@ -77,7 +78,6 @@ def test_rows_are_of_the_same_scenes_and_counted_against_the_threshold(tmp_path)
 
 def test_the_command_prints_a_table_and_keeps_it(tmp_path, monkeypatch):
     monkeypatch.setattr(skin_probe, "CHANGES", {"as simulated": CHANGES["as simulated"]})
-    monkeypatch.setattr(skin_probe.probe, "__defaults__", (("as simulated",),))
     stub_run(tmp_path / "mobile", threshold=1.0)
     app = skin_probe.typer.Typer()
     app.command()(skin_probe.main)
