@@ -9,6 +9,7 @@ noise, and the fraction of a pixel by which landmarks misplace a frame. The pape
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,13 +47,16 @@ class AugmentSettings:
     """Standard deviation of the sensor noise in 8-bit levels, drawn per capture from 0 to this."""
     relit_share: float = 0.75
     """Share of draws that are photographed anew where a capture's layers are kept (`training.relight`)."""
+    photograph_serves: int = 1
+    """Relit captures: how many draws of a capture share a photograph (`training.photographs`); on a GPU, where a
+    photograph costs next to nothing, each draw has its own."""
     ambient_stops: float = 0.7
     """Relit captures: the room's light changes by up to ± this many stops."""
     relit_registration_px: float = 0.12
     """Relit captures: standard deviation of a frame's misplacement, as registration leaves it (docs/log.md)."""
     relit_saturation: float = 0.0
     """Relit captures: the camera saturates colours by 0.8 up to this; 0 leaves the phone's own. This and the looks that
-    follow are off here, as the shipped model was trained without them; `WIDE` has them all."""
+    follow are off here; `WIDE` has them all."""
     room_tint: float = 0.0
     """Relit captures: standard deviation of the logarithm of the room's red and blue light."""
     chroma_contrast: float = 0.0
@@ -76,6 +80,7 @@ class AugmentSettings:
         require_range("registration_px", self.registration_px, 0.0, 4.0)
         require_range("noise_levels", self.noise_levels, 0.0, 32.0)
         require_range("relit_share", self.relit_share, 0.0, 1.0)
+        require_range("photograph_serves", self.photograph_serves, 1, 100)
         require_range("ambient_stops", self.ambient_stops, 0.0, 4.0)
         require_range("relit_registration_px", self.relit_registration_px, 0.0, 4.0)
         require_range("relit_saturation", self.relit_saturation, 0.0, 4.0)
@@ -87,7 +92,8 @@ class AugmentSettings:
         require_range("blended_share", self.blended_share, 0.0, 1.0)
 
 
-NO_AUGMENTATION = AugmentSettings(*(0.0 for _ in fields(AugmentSettings)))
+_NOTHING: dict[str, Any] = {field.name: 0.0 for field in fields(AugmentSettings) if field.name != "photograph_serves"}
+NO_AUGMENTATION = AugmentSettings(**_NOTHING)
 WIDE = AugmentSettings(
     relit_share=1.0,
     relit_saturation=2.0,

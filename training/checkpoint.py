@@ -3,6 +3,7 @@
     RUN/settings.json        everything that decides the result; written first, compared when a run is taken up again
         log.csv              one line per epoch
         checkpoints/         last.ckpt to take the training up again, best.safetensors of the best epoch so far
+        photographs/         what waits for its next draw (`training.photographs`); gone when the run is finished
         model.safetensors    the weights that the run ends with
         run.json             the record; written last: a run without it is not finished
 
@@ -37,6 +38,7 @@ WEIGHTS_FILE = "model.safetensors"
 SETTINGS_FILE = "settings.json"
 LOG_FILE = "log.csv"
 CHECKPOINTS_FOLDER = "checkpoints"
+PHOTOGRAPHS_FOLDER = "photographs"
 LAST_FILE = f"{CHECKPOINTS_FOLDER}/last.ckpt"
 BEST_FILE = f"{CHECKPOINTS_FOLDER}/best.safetensors"
 CHECKPOINT_STAMP = "flashproof"  # key of last.ckpt under which our own part stands

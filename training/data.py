@@ -31,12 +31,14 @@ from training.errors import SettingOutOfRange
 from training.layer_store import LayerStore
 from training.losses import LIVE_SPECIES
 from training.network import DOWNSAMPLING, TYPES
-from training.relight import relit
+from training.photographs import PhotographStore, show_again
+from training.relight import Relit, relit
 from training.sampling import EVEN, NO_AUGMENTATION_DRAW, BalancedSampler, Draw, InOrder, ShareOfSteps
 from training.shooting import draw_shooting
 from training.splits import SPLITS, require_both_classes, require_disjoint, split_of
 from training.store import PreparedStore, StoredCapture
 
+PHOTOGRAPH_STREAM = 1  # apart from the draws' own
 UNKNOWN = "unknown"  # stands for a label that a capture lacks
 
 
@@ -147,31 +149,35 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         augmentation: AugmentSettings,
         seed: int,
         in_batches: bool = False,
+        photographs: PhotographStore | None = None,
     ) -> None:
-        """`in_batches`: leave relit captures to be photographed on a GPU, a whole batch at once."""
+        """`in_batches`: leave relit captures to be photographed on a GPU, a whole batch at once. `photographs`: where
+        those wait that serve several draws; without it each draw makes its own again, to the same bits."""
         self.stores = tuple(stores)
         self.examples = tuple(examples)
         self.preprocess = preprocess
         self.augmentation = augmentation
         self.seed = seed
         self.in_batches = in_batches
+        self.photographs = photographs
         self.layers = tuple(LayerStore(store.folder) for store in self.stores)
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+    def __getitem__(self, draw: Draw | tuple[int, int]) -> dict[str, Any]:
         """Return input (N,3,S,S), depth (S/4,S/4), response (N,3), all float32, live and species (int).
 
         `in_batches` a relit capture has a `sheet` (`training.batch_relight`) in place of the input.
         """
-        number, position = draw
+        draw = Draw(*draw)
+        position = draw.position
         example = self.examples[position]
-        if number == NO_AUGMENTATION_DRAW:
+        if draw.number == NO_AUGMENTATION_DRAW:
             aligned, depth = self.arrays(position)
             shown, response = self._input(aligned), self.response(position)
         else:
-            shown, depth, response = self._drawn(number, position)
+            shown, depth, response = self._drawn(draw)
         return {
             **shown,
             "depth": torch.from_numpy(area_average(depth, self.preprocess.input_size // DOWNSAMPLING)),
@@ -180,22 +186,39 @@ class CaptureDataset(Dataset[dict[str, Any]]):
             "species": example.species_index,
         }
 
-    def _drawn(
-        self, number: int, position: int
-    ) -> tuple[dict[str, Any], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return input or sheet, depth label and expected response of draw `number`: photographed anew, or changed."""
+    def _drawn(self, draw: Draw) -> tuple[dict[str, Any], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return input or sheet, depth label and expected response of a draw: photographed anew, or changed."""
+        position = draw.position
         row, layers = self.examples[position].record.row, self.layers[self.examples[position].store]
-        rng = np.random.default_rng([self.seed, number, position])
-        if row not in layers or rng.random() >= self.augmentation.relit_share:
-            aligned, depth = augment(*self.arrays(position), self.augmentation, rng)
-            return self._input(aligned), depth, self.response(position)
-        if not self.in_batches:
-            anew = relit(layers.layers(row), self.depth(position), self.augmentation, rng)
-            return self._input(anew.aligned), anew.depth, anew.response
-        stored = layers.stored(row)
-        shooting = draw_shooting(stored.phone, self.augmentation, rng)
-        depth = place_depth(self.depth(position), shooting.crop, TEMPLATE.size)
-        return {"sheet": sheet_of(stored, shooting, rng)}, depth, expected_response(shooting.plan)
+        rng = np.random.default_rng([self.seed, draw.number, position])
+        if row in layers and self.in_batches and rng.random() < self.augmentation.relit_share:
+            stored = layers.stored(row)
+            shooting = draw_shooting(stored.phone, self.augmentation, rng)
+            depth = place_depth(self.depth(position), shooting.crop, TEMPLATE.size)
+            return {"sheet": sheet_of(stored, shooting, rng)}, depth, expected_response(shooting.plan)
+        if row in layers and not self.in_batches:
+            anew = self._photograph(layers, row, draw, rng)
+            if anew is not None:
+                return self._input(anew.aligned), anew.depth, anew.response
+        aligned, depth = augment(*self.arrays(position), self.augmentation, rng)
+        return self._input(aligned), depth, self.response(position)
+
+    def _photograph(self, layers: LayerStore, row: int, draw: Draw, rng: np.random.Generator) -> Relit | None:
+        """What a draw shows of a capture whose layers are kept; None where it shows the capture itself."""
+        generation, shown = divmod(draw.turn, self.augmentation.photograph_serves)
+        alone = self.augmentation.photograph_serves == 1
+        own = rng if alone else np.random.default_rng([self.seed, generation, draw.position, PHOTOGRAPH_STREAM])
+        if own.random() >= self.augmentation.relit_share:
+            return None
+
+        def make() -> Relit:
+            return relit(layers.layers(row), self.depth(draw.position), self.augmentation, own)
+
+        if alone or self.photographs is None:
+            photograph = make()
+        else:
+            photograph = self.photographs.take(draw.position, generation, make)
+        return photograph if shown == 0 else show_again(photograph, self.augmentation, rng)
 
     def _input(self, aligned: npt.NDArray[np.uint8]) -> dict[str, Any]:
         return {"input": torch.from_numpy(aligned_to_input(aligned, self.preprocess))}
@@ -231,15 +254,19 @@ class CaptureData(lightning.LightningDataModule):
         use_refused: bool = False,
         weights: Mapping[str, float] = EVEN,
         in_batches: bool = False,
+        photographs: PhotographStore | None = None,
     ) -> None:
-        """`in_batches`: relit captures are photographed on the training's device (`training.batch_relight`)."""
+        """`in_batches`: relit captures are photographed on the training's device (`training.batch_relight`).
+        `photographs`: where photographs wait that serve several draws."""
         super().__init__()
         self.data = data
         self.weights = weights
         self.batch_size = batch_size
         self.loader_workers = loader_workers
         training = data.by_split["train"] if use_refused else data.usable("train")
-        self.training_set = CaptureDataset(data.stores, training, preprocess, augmentation, seed, in_batches)
+        self.training_set = CaptureDataset(
+            data.stores, training, preprocess, augmentation, seed, in_batches, photographs
+        )
         self.validation_set = CaptureDataset(data.stores, data.usable("val"), preprocess, augmentation, seed)
         require_both_classes("train", species_of(self.training_set))
         require_both_classes("val", species_of(self.validation_set))
@@ -274,7 +301,7 @@ class CaptureData(lightning.LightningDataModule):
         order = self.order()
         order.set_epoch(epoch)
         draws = islice(order, step * self.batch_size, (step + 1) * self.batch_size)
-        return [self.training_set.examples[position].record.name for _, position in draws]
+        return [self.training_set.examples[draw.position].record.name for draw in draws]
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return this process' share of augmented, balanced batches, from the step on that the training stands at."""

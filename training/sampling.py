@@ -5,14 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
-Draw = tuple[int, int]
-"""(number of the draw since the training began, or −1 for no augmentation; position in the list of examples)."""
 NO_AUGMENTATION_DRAW = -1
+
+
+class Draw(NamedTuple):
+    """One capture drawn."""
+
+    number: int
+    """Of the draw since the training began, or `NO_AUGMENTATION_DRAW`."""
+    position: int
+    """In the list of examples."""
+    turn: int = 0
+    """How often the capture has been drawn before."""
+
+
 EVEN: Mapping[str, float] = {}
 """Weights of the species among the attacks; one that is not named weighs 1."""
 
@@ -39,11 +51,19 @@ class BalancedSampler(Sampler[Draw]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Draw]:
-        rng = np.random.default_rng([self.seed, self.epoch])
-        drawn = np.concatenate([_rounds(self._positions[name], n, rng) for name, n in self.quotas().items()])
+        turns = np.zeros(self._count, np.intp)
+        for earlier in range(self.epoch):
+            turns += np.bincount(self._order(earlier), minlength=self._count)
         first = self.epoch * self._count
-        for place, position in enumerate(rng.permutation(drawn)):
-            yield first + place, int(position)
+        for place, position in enumerate(self._order(self.epoch)):
+            yield Draw(first + place, int(position), int(turns[position]))
+            turns[position] += 1
+
+    def _order(self, epoch: int) -> npt.NDArray[np.intp]:
+        """The positions of an epoch's draws."""
+        rng = np.random.default_rng([self.seed, epoch])
+        drawn = np.concatenate([_rounds(self._positions[name], n, rng) for name, n in self.quotas().items()])
+        return rng.permutation(drawn)
 
     def quotas(self) -> dict[str, int]:
         """Return how many captures of each species an epoch draws; they add up to its length."""
@@ -72,7 +92,7 @@ class InOrder(Sampler[Draw]):
         return len(self._positions)
 
     def __iter__(self) -> Iterator[Draw]:
-        return ((NO_AUGMENTATION_DRAW, position) for position in self._positions)
+        return (Draw(NO_AUGMENTATION_DRAW, position) for position in self._positions)
 
 
 class ShareOfSteps(Sampler[Draw]):

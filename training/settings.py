@@ -2,16 +2,16 @@
 
 `paper` is the paper's recipe where it states one: Adam, learning rate 1e-4 with exponential decay, batch 4; weight
 decay and 64 epochs are the authors' released code's. `mobile` reaches a small network's floor in far fewer steps, which
-counts on two processors: AdamW, one cycle of the learning rate up to 2e-3, a moving average of the weights.
+counts on two processors: AdamW, one cycle of the learning rate up to 1.5e-3, a moving average of the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from training.augment import AugmentSettings
+from training.augment import WIDE, AugmentSettings
 from training.errors import require_choice, require_range
 from training.losses import LossSettings
 from training.network import PRESETS as NETWORKS
@@ -97,13 +97,14 @@ RECIPES = {
     ),
     "mobile": TrainSettings(
         preset="mobile",
-        epochs=8,
+        epochs=36,
         batch_size=16,
         optimiser="adamw",
-        learning_rate=2e-3,
+        learning_rate=1.5e-3,
         weight_decay=1e-2,
         schedule="one_cycle",
         ema_decay=0.995,
         mask_weight=2.0,
+        augment=replace(WIDE, photograph_serves=3),
     ),
 }

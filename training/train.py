@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from training.checkpoint import (
     BEST_FILE,
     LAST_FILE,
     LOG_FILE,
+    PHOTOGRAPHS_FOLDER,
     RUN_FILE,
     SETTINGS_FILE,
     Run,
@@ -50,6 +52,7 @@ from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
 from training.network import ATRFAS
 from training.network import PRESETS as NETWORKS
+from training.photographs import PhotographStore
 from training.prepare import DetectorFactory, prepare_all
 from training.processes import lost_processes_are_errors
 from training.run_keeper import RunKeeper, read_log
@@ -88,6 +91,7 @@ def train(
             network = fit(trainer, out, task)
             if trainer.is_global_zero:
                 save_run(out, network, record_of(task, out, network))
+                shutil.rmtree(out / PHOTOGRAPHS_FOLDER, ignore_errors=True)
             trainer.strategy.barrier("run.json is written")
             lock_of(out).unlink(missing_ok=True)
         return read_record(out)
@@ -118,6 +122,7 @@ def begin(
         use_refused=settings.use_refused,
         weights={"mask": settings.mask_weight},
         in_batches=trainer.strategy.root_device.type == "cuda",
+        photographs=PhotographStore(out / PHOTOGRAPHS_FOLDER),
     )
     loaders.require_enough_for(trainer.world_size)
     begin_run(out, plan)

@@ -16,8 +16,11 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Captures per step, instead of the recipe's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="The highest, instead of the recipe's.")] = None,
     looks: Annotated[
-        str, typer.Option(help="Relit captures: `simulated`, or `wide`: looks beyond what is simulated.")
-    ] = "simulated",
+        str | None,
+        typer.Option(
+            help="Relit captures, instead of the recipe's: `simulated`, or `wide`, looks beyond what is simulated."
+        ),
+    ] = None,
     start: Annotated[
         Path | None, typer.Option("--from", help="A finished run of the same preset whose weights to begin with.")
     ] = None,
@@ -44,8 +47,10 @@ def train(
     from training.workers import default_workers
 
     require_choice("preset", preset, tuple(RECIPES))
-    require_choice("looks", looks, tuple(LOOKS))
+    if looks is not None:
+        require_choice("looks", looks, tuple(LOOKS))
     recipe = RECIPES[preset]
+    serves = recipe.augment.photograph_serves
     settings = replace(
         recipe,
         epochs=recipe.epochs if epochs is None else epochs,
@@ -53,7 +58,7 @@ def train(
         learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
         precision=precision,
         seed=seed,
-        augment=LOOKS[looks],
+        augment=recipe.augment if looks is None else replace(LOOKS[looks], photograph_serves=serves),
     )
     machine = Machine(
         threads=threads or max(default_workers() // max(devices, 1), 1),

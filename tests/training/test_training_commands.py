@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from flashproof.commands.evaluate import evaluate
 from flashproof.commands.simulate import simulate
 from flashproof.commands.train import train
 from sdk_reference.errors import FlashproofError
-from training.augment import WIDE
+from training.augment import WIDE, AugmentSettings
 from training.errors import ClassMissing, DatasetInvalid, RunInvalid, SettingOutOfRange
 from training.network import PRESETS
 
@@ -68,12 +68,25 @@ def test_train_and_evaluate_follow_each_other(tmp_path: Path) -> None:
     written = call("evaluate", tmp_path / "run", *options, "--json", tmp_path / "result.json")
     assert json.loads((tmp_path / "result.json").read_text()) == result
     assert "BPCER" in written.stdout and "simulated" in written.stdout
-    further = ("--from", tmp_path / "run", "--looks", "wide", "--learning-rate", 1e-4, "--epochs", 1, "--batch-size", 4)
+    further = (
+        "--from",
+        tmp_path / "run",
+        "--looks",
+        "simulated",
+        "--learning-rate",
+        1e-4,
+        "--epochs",
+        1,
+        "--batch-size",
+        4,
+    )
     went_on = call("train", tmp_path / "on", "--preset", "mobile", *further, *options, "--json")
     assert went_on.exit_code == 0, went_on.output
     settings = json.loads(went_on.stdout)["training"]
     assert settings["started_from"] == record["weights"]["sha256"] and settings["learning_rate"] == 1e-4
-    assert settings["augment"] == asdict(WIDE) != record["training"]["augment"]
+    assert record["training"]["augment"] == asdict(replace(WIDE, photograph_serves=3))
+    assert settings["augment"] == asdict(replace(AugmentSettings(), photograph_serves=3))
+    assert not (tmp_path / "run" / "photographs").exists()
 
 
 @pytest.mark.parametrize(

@@ -291,7 +291,7 @@ def test_augmentation_follows_from_seed_and_draw_alone(prepared: AlignedStore) -
 )
 def test_classes_and_species_are_drawn_equally_often(species: list[str], expected: dict[str, int]) -> None:
     sampler = BalancedSampler(species, seed=1)
-    drawn = [position for _, position in sampler]
+    drawn = [position for _, position, _ in sampler]
     counts = Counter(species[position] for position in drawn)
     assert len(drawn) == len(sampler) == len(species)
     assert {name: abs(counts[name] - number) for name, number in expected.items()} == pytest.approx(
@@ -307,7 +307,7 @@ def test_an_epoch_too_short_for_every_species_leaves_one_out() -> None:
     species = ["live", "print", "replay", "mask"]
     sampler = BalancedSampler(species, seed=0, weights={"mask": 2.0})
     assert sampler.quotas() == {"live": 2, "mask": 1, "print": 1, "replay": 0}
-    assert Counter(species[position] for _, position in sampler) == {"live": 2, "mask": 1, "print": 1}
+    assert Counter(species[position] for _, position, _ in sampler) == {"live": 2, "mask": 1, "print": 1}
 
 
 def test_every_epoch_has_its_own_order_and_its_own_draws() -> None:
@@ -315,8 +315,9 @@ def test_every_epoch_has_its_own_order_and_its_own_draws() -> None:
     first = list(sampler)
     sampler.set_epoch(1)
     second = list(sampler)
-    assert [place for place, _ in first] == list(range(16)) and [place for place, _ in second] == list(range(16, 32))
-    assert [position for _, position in first] != [position for _, position in second]
+    assert [draw.number for draw in first] == list(range(16))
+    assert [draw.number for draw in second] == list(range(16, 32))
+    assert [draw.position for draw in first] != [draw.position for draw in second]
     again = BalancedSampler(["live", "print"] * 8, seed=1)
     again.set_epoch(1)
     assert list(again) == second
