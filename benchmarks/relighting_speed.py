@@ -1,11 +1,12 @@
-"""How long a relit capture takes: one by one on a processor, and in batches on a GPU (without one, on the processor).
+"""How long a relit capture takes: one by one on a processor, where photographs serve several draws, and in batches on
+a GPU (without one, on the processor).
 
-    python benchmarks/relighting_speed.py [--captures 32] [--rounds 9] [--json relighting.json]
+    python benchmarks/relighting_speed.py [--captures 32] [--serves 3] [--rounds 9] [--json relighting.json]
 
-Both ways go from a scene's stored layers to the network's input and draw the same looks (`--looks` of `flashproof
-train`). Scenes are rendered first and not timed. The processor's way is one thread of `training.relight` and
-`sdk_reference.preprocess`; the batch's is `training.batch_relight`, drawing and sending included. They take turns;
-nothing else should run meanwhile: the load average is in the result.
+All ways go from a scene's stored layers to the network's input and draw the same looks (`--looks` of `flashproof
+train`). Scenes are rendered first and not timed. The processor's ways are one thread of `training.relight`,
+`training.photographs` and `sdk_reference.preprocess`; the batch's is `training.batch_relight`, drawing and sending
+included. They take turns; nothing else should run meanwhile: the load average is in the result.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,16 +34,18 @@ from simulator.stage import set_stage
 from training.augment import LOOKS, AugmentSettings
 from training.batch_relight import develop_batch, sheet_of
 from training.layer_store import LayerStore, add_layers_line, begin_layers, write_layers
-from training.relight import relit
+from training.photographs import PhotographStore, show_again
+from training.relight import Relit, relit
 from training.shooting import draw_shooting
 
 FRAME_PX = 256
 FLAT_DEPTH = np.full((64, 64), 0.5, np.float32)
-ONE_BY_ONE, IN_BATCHES = "one by one on one thread", "in batches on"
+ONE_BY_ONE, SERVED, IN_BATCHES = "one by one on one thread", "a photograph serves", "in batches on"
 
 
 def main(
     captures: Annotated[int, typer.Option(min=1, help="Captures of a batch.")] = 32,
+    serves: Annotated[int, typer.Option(min=2, help="How many draws share a photograph.")] = 3,
     rounds: Annotated[int, typer.Option(min=3, help="Batches each way.")] = 9,
     looks: Annotated[str, typer.Option(help="As of `flashproof train`.")] = "wide",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write all figures.")] = None,
@@ -51,7 +56,7 @@ def main(
     cv2.setNumThreads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
-        ways = contestants(rendered(Path(folder)), LOOKS[looks], captures, device)
+        ways = contestants(rendered(Path(folder)), LOOKS[looks], captures, serves, device)
         times = {name: np.empty(rounds) for name in ways}
         for number in range(-1, rounds):  # the first round compiles and warms up
             for name in ways if number % 2 else reversed(list(ways)):
@@ -71,17 +76,28 @@ def rendered(folder: Path) -> LayerStore:
 
 
 def contestants(
-    store: LayerStore, settings: AugmentSettings, captures: int, device: torch.device
+    store: LayerStore, settings: AugmentSettings, captures: int, serves: int, device: torch.device
 ) -> dict[str, Callable[[], None]]:
-    """Both ways to make a batch, by name; every call draws anew."""
+    """All ways to make a batch, by name; every call draws anew."""
     numbers, preprocess = iter(range(1 << 40)), PreprocessSettings()
+    photographs, generations = PhotographStore(store.place / "photographs"), count()
 
     def generators() -> list[np.random.Generator]:
         return [np.random.default_rng(next(numbers)) for _ in range(captures)]
 
+    def anew(place: int, rng: np.random.Generator) -> Relit:
+        return relit(store.layers(place % len(SPECIES)), FLAT_DEPTH, settings, rng)
+
     def one_by_one() -> None:
         for place, rng in enumerate(generators()):
-            aligned_to_input(relit(store.layers(place % len(SPECIES)), FLAT_DEPTH, settings, rng).aligned, preprocess)
+            aligned_to_input(anew(place, rng).aligned, preprocess)
+
+    def served() -> None:
+        generation = next(generations)
+        for place, rng in enumerate(generators()):
+            position, shown = divmod(place, serves)
+            photograph = photographs.take(position, generation, partial(anew, position, rng))
+            aligned_to_input((show_again(photograph, settings, rng) if shown else photograph).aligned, preprocess)
 
     def in_batches() -> None:
         sheets = []
@@ -90,7 +106,7 @@ def contestants(
             sheets.append(sheet_of(stored, draw_shooting(stored.phone, settings, rng), rng))
         develop_batch(move_data_to_device(default_collate(sheets), device), preprocess).cpu()
 
-    return {ONE_BY_ONE: one_by_one, f"{IN_BATCHES} {device.type}": in_batches}
+    return {ONE_BY_ONE: one_by_one, f"{SERVED} {serves} draws": served, f"{IN_BATCHES} {device.type}": in_batches}
 
 
 def report(times: dict[str, np.ndarray], captures: int, looks: str, load_before: float) -> dict[str, Any]:
