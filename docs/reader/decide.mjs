@@ -15,8 +15,10 @@ export function expectedResponse(colours, rows) {
   });
 }
 
-/** Per row, whether `predicted` points elsewhere than `expected`. */
+/** Per row, whether `predicted` points elsewhere than `expected`; throws for a plan that expects no numbers. */
 export function disagreements(predicted, expected, limit) {
+  if (!expected.length || !expected.flat().every(Number.isFinite)) throw new Error('a plan without expected colours');
+  if (!(limit >= -1 && limit <= 1)) throw new Error(`a cosine limit of ${limit}`);
   return expected.map((row, index) => {
     const length = Math.hypot(...row);
     if (length < NEUTRAL) return false;
@@ -38,6 +40,7 @@ export function checkOutputs({ score, type, depth, flash_response: response }) {
 /** The verdict on checked outputs: {verdict, score, threshold, species, reasons}. */
 export function decide(outputs, missed, disagreeing, manifest, threshold) {
   checkOutputs(outputs);
+  if (!(Number.isFinite(threshold) && threshold > 0 && threshold <= 1)) throw new Error(`a threshold of ${threshold}`);
   const score = outputs.score[0];
   const doubts = [];
   const allowed = manifest.response_rule.max_disagreeing_rows;

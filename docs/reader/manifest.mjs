@@ -7,44 +7,65 @@ const MAX_PATH_LENGTH = 200;
 const MAY_BE_NULL = /^manifest\.artifacts\.\d+\.(opset|calibration)$/;
 const WINDOWS_DEVICE = /^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$/i;
 
-// An object's fields; `true` is any value, [x] a list of x, {'*': x} an object of x under names of its own choice.
-const TENSOR = { name: true, shape: true, dtype: true, layout: true, range: true };
+// What a value may be: each tells whether it is.
+const text = (value) => typeof value === 'string' && value.length > 0 && value.length <= 2000;
+const like = (pattern) => (value) => typeof value === 'string' && pattern.test(value);
+const oneOf = (...values) => (value) => values.includes(value);
+const bool = (value) => typeof value === 'boolean';
+const LARGEST = Number.MAX_VALUE;
+const within = (least, most) => (value) => value >= least && value <= most;
+const whole = (least, most = LARGEST) => (value) => Number.isSafeInteger(value) && within(least, most)(value);
+const real = (least, most = LARGEST) => (value) => Number.isFinite(value) && within(least, most)(value);
+const above0 = (most = LARGEST) => (value) => Number.isFinite(value) && value > 0 && value <= most;
+const list = (one, length) => (value) =>
+  Array.isArray(value) && value.every(one) && (length === undefined || value.length === length);
+
+const SHA256 = like(/^[0-9a-f]{64}$/);
+const SHARE = real(0, 1);
+const POINT = list(real(-LARGEST), 2);
+
+// An object's fields: a function is what a value may be, [x] a list of x, {'*': x} an object of x under any names.
+const TENSOR = { name: text, shape: list(whole(1)), dtype: oneOf('float32'), layout: text, range: POINT };
 const OPERATING_POINT = {
-  threshold: true, chosen_by: true, split: true, simulated: true, captures: true,
-  rates: { '*': { value: true, low: true, high: true } },
+  threshold: above0(1), chosen_by: text, split: oneOf('validation'), simulated: bool, captures: whole(1),
+  rates: { '*': { value: SHARE, low: SHARE, high: SHARE } },
 };
 const ARTIFACT = {
-  file: true, format: true, precision: true, opset: true, runs_on: true, float_layers: true,
-  calibration: { seed: true, captures: true, sha256: true },
-  inputs: [TENSOR], outputs: [TENSOR], tolerances: { '*': true }, operating_point: OPERATING_POINT,
+  file: text, format: oneOf('onnx', 'litert', 'coreml'),
+  precision: oneOf('fp32', 'fp16', 'int8_weights', 'int8_dynamic', 'int8_static'), opset: whole(1), runs_on: text,
+  float_layers: list(text), calibration: { seed: whole(0), captures: whole(1), sha256: SHA256 },
+  inputs: [TENSOR], outputs: [TENSOR], tolerances: { '*': above0() }, operating_point: OPERATING_POINT,
 };
 const FIELDS = {
-  schema_version: true, name: true, version: true, created: true, licence: true, n0: true,
-  flash: { profile: true, colours_srgb: true, palette: true },
-  differential_rows: true,
+  schema_version: whole(SCHEMA_VERSION, SCHEMA_VERSION), name: like(/^[a-z0-9][a-z0-9-]{0,63}$/),
+  version: like(/^\d+\.\d+\.\d+$/), created: like(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/), licence: text,
+  n0: whole(3, 8),
+  flash: { profile: text, colours_srgb: list(list(whole(0, 255), 3)), palette: text },
+  differential_rows: list(list(whole(0, 7), 2)),
   alignment: {
-    name: true, version: true, landmark_convention: true, size: true, indices: true, points: true,
-    face_ellipse: { centre: true, semi_axes: true },
+    name: text, version: whole(1, 1), landmark_convention: text, size: whole(1), indices: list(whole(0)),
+    points: list(POINT), face_ellipse: { centre: POINT, semi_axes: POINT },
   },
-  colour_order: true,
+  colour_order: text,
   preprocess: {
-    aligned_size: true, input_size: true, registration: true, transfer: true, gain: true, gain_target: true,
-    gain_limit: true,
+    aligned_size: whole(1), input_size: whole(4), registration: text, transfer: text, gain: text,
+    gain_target: above0(1), gain_limit: above0(),
   },
-  depth_bins: true, species_order: true,
+  depth_bins: whole(2), species_order: list(text),
   quality_limits: {
-    min_face_width_px: true, max_motion_px: true, max_clipped_fraction: true, max_exposure_drop: true,
-    min_flash_to_ambient: true, min_flash_snr: true,
+    min_face_width_px: real(0), max_motion_px: real(0), max_clipped_fraction: real(0), max_exposure_drop: real(0),
+    min_flash_to_ambient: real(0), min_flash_snr: real(0),
   },
-  response_rule: { cosine_limit: true, max_disagreeing_rows: true },
+  response_rule: { cosine_limit: real(-1, 1), max_disagreeing_rows: whole(0) },
   artifacts: [ARTIFACT],
   training: {
-    run: true, seed: true, preset: true, data_sha256: true, captures: true, subjects: true, simulated: true,
+    run: text, seed: whole(-LARGEST), preset: text, data_sha256: SHA256, captures: whole(1), subjects: whole(1),
+    simulated: bool,
   },
-  files: { '*': { sha256: true, bytes: true } },
+  files: { '*': { sha256: SHA256, bytes: whole(0) } },
 };
 
-/** Parses manifest.json; throws BundleError for another schema version, unknown or missing fields. */
+/** Parses manifest.json; throws BundleError for whatever docs/bundle.md does not allow. */
 export function parseManifest(bytes) {
   const manifest = parseJson(bytes, 'manifest.json');
   const version = manifest?.schema_version;
@@ -52,6 +73,7 @@ export function parseManifest(bytes) {
   checkFields(manifest, FIELDS, 'manifest');
   check(manifest.artifacts.length > 0, 'no artifacts');
   checkImplemented(manifest);
+  checkConsistent(manifest);
   checkPaths(Object.keys(manifest.files));
   manifest.artifacts.forEach((artifact) => checkArtifact(artifact, manifest));
   return manifest;
@@ -74,12 +96,25 @@ function checkImplemented(manifest) {
   for (const [name, implemented] of Object.entries(known)) check(implemented, `a ${name} that this does not implement`);
 }
 
+/** Sizes that depend on each other. */
+function checkConsistent({ n0, flash, alignment, preprocess }) {
+  check(flash.colours_srgb.length === n0, `${flash.colours_srgb.length} colours for n0 = ${n0}`);
+  check(alignment.points.length === alignment.indices.length, 'another number of points than of landmarks');
+  const { aligned_size: large, input_size: small } = preprocess;
+  check(large === alignment.size && small % 4 === 0 && small <= large, `an input of ${small} pixels of ${large}`);
+}
+
 /** An artifact's file is in the bundle, and its tensors are those of the contract. */
 function checkArtifact(artifact, { files, differential_rows: rows, preprocess }) {
   const isFolder = artifact.format === 'coreml';
   const isPart = (path) => (isFolder ? path.startsWith(`${artifact.file}/`) : path === artifact.file);
   check(Object.keys(files).some(isPart), `${artifact.file} is not in the listing`);
   check((artifact.opset === null) === (artifact.format !== 'onnx'), `${artifact.file}: opset ${artifact.opset}`);
+  const calibrated = artifact.precision === 'int8_static';
+  check((artifact.calibration !== null) === calibrated, `${artifact.file}: calibration of ${artifact.precision}`);
+  const rates = Object.values(artifact.operating_point.rates);
+  const ordered = rates.every(({ value, low, high }) => low <= value && value <= high);
+  check(ordered, `${artifact.file}: a rate outside its interval`);
   const [n, side] = [rows.length, preprocess.input_size];
   const expected = {
     differential: [n, 3, side, side], score: [1], type: [3], depth: [1, side / 4, side / 4], flash_response: [n, 3],
@@ -101,12 +136,12 @@ function checkPaths(paths) {
   check(different.size === paths.length, 'two paths that differ only in upper and lower case');
 }
 
-/** Throws unless `value` has exactly the fields of `fields`, at every depth. */
+/** Throws unless `value` has exactly the fields of `fields`, at every depth, each of its type and in its range. */
 function checkFields(value, fields, where) {
   if (value === null) {
     check(MAY_BE_NULL.test(where), `${where} is null`);
-  } else if (fields === true) {
-    return;
+  } else if (typeof fields === 'function') {
+    check(fields(value), `${where} is ${JSON.stringify(value)?.slice(0, 80)}, out of its type or range`);
   } else if (Array.isArray(fields)) {
     check(Array.isArray(value), `${where} is no list`);
     value.forEach((one, index) => checkFields(one, fields[0], `${where}.${index}`));

@@ -16,6 +16,7 @@ from export import node_reader
 from export.node_reader import node_gates, why_not
 from sdk_reference.align import align
 from sdk_reference.bundle import SHIPPED_BUNDLE, zip_bundle
+from sdk_reference.errors import BundleMalformed
 from sdk_reference.manifest import from_json
 
 READER = node_reader.READER
@@ -132,6 +133,91 @@ def test_a_malformed_bundle_is_refused_by_the_reader(name: str, bundle: Path) ->
     (gate,) = node_gates(bundle)
     assert gate.name == CLOSED and not gate.ok
     assert "exit status 4" in gate.detail and "the bundle cannot be read" in gate.detail
+
+
+POINT = ("artifacts", 0, "operating_point")
+OUT_OF_RANGE = [
+    *(((*POINT, "threshold"), value) for value in (0, -1, 1.01, "", "0.6", False, None, [0.5])),
+    *(((*POINT, "split"), value) for value in ("test", "")),
+    (((*POINT, "rates", "eer")), {"value": 0.5, "low": 0.6, "high": 0.7}),
+    ((*POINT, "captures"), 0),
+    *((("response_rule", "cosine_limit"), value) for value in (-9, 1.5, "0")),
+    *((("response_rule", "max_disagreeing_rows"), value) for value in (-1, 0.5, "2")),
+    *((("quality_limits", "max_motion_px"), value) for value in (-1, "999999", None, True)),
+    *((("preprocess", "gain_target"), value) for value in (0, 2)),
+    *((("preprocess", "gain_limit"), value) for value in (0, "16")),
+    *((("preprocess", "input_size"), value) for value in (0, 126, 512)),
+    *((("n0",), value) for value in (2, 9, "5")),
+    *((("depth_bins",), value) for value in (1, 2.5)),
+    (("flash", "colours_srgb"), [[0, 0, 256]] * 5),
+    (("flash", "colours_srgb"), [[0, 0, 255]] * 4),
+    (("alignment", "points"), [[0.0, 0.0]]),
+    (("artifacts", 0, "tolerances", "score"), 0),
+    (("artifacts", 0, "precision"), "int4"),
+    (("artifacts", 0, "calibration"), {"seed": 0, "captures": 1, "sha256": "0" * 64}),
+    (("artifacts", 0, "opset"), None),
+    (("name",), "Upper"),
+    (("created",), "yesterday"),
+    (("training", "data_sha256"), "0"),
+    (("files", "MODEL_CARD.md"), {"sha256": "0" * 64, "bytes": -1}),
+]
+"""Where in the shipped manifest, and what must not stand there."""
+
+
+@needs_any_node
+def test_a_value_out_of_its_range_is_refused_by_both_readers(tmp_path: Path) -> None:
+    """A threshold of −1 would let everything pass."""
+    whole = (SHIPPED_BUNDLE / "manifest.json").read_bytes()
+    for number, (place, value) in enumerate(OUT_OF_RANGE):
+        manifest = json.loads(whole)
+        inside = manifest
+        for part in place[:-1]:
+            inside = inside[part]
+        inside[place[-1]] = value
+        (tmp_path / f"{number}.json").write_text(json.dumps(manifest), encoding="utf-8")
+        with pytest.raises(BundleMalformed):
+            from_json((tmp_path / f"{number}.json").read_bytes())
+    (tmp_path / "whole.json").write_bytes(whole)
+    script = (
+        "import { readFileSync } from 'node:fs';"
+        f"import {{ parseManifest }} from {json.dumps((READER.parent / 'manifest.mjs').as_uri())};"
+        f"for (const name of ['whole', ...Array({len(OUT_OF_RANGE)}).keys()]) {{"
+        "  try { parseManifest(readFileSync(`${name}.json`)); console.log(`${name} read`); }"
+        "  catch (error) { console.log(`${name} ${error.name} ${error.message}`); } }"
+    )
+    (tmp_path / "script.mjs").write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        ["node", "script.mjs"], cwd=tmp_path, check=True, timeout=60, capture_output=True, encoding="utf-8"
+    )
+    answers = done.stdout.splitlines()
+    assert answers[0] == "whole read" and len(answers) == len(OUT_OF_RANGE) + 1
+    assert [line for line in answers[1:] if line.endswith(" read")] == []
+
+
+WORTHLESS = {
+    "a threshold of 0": "decide(outputs, [], [false], manifest, 0)",
+    "a threshold below 0": "decide(outputs, [], [false], manifest, -1)",
+    "no threshold": "decide(outputs, [], [false], manifest, undefined)",
+    "a threshold that is text": "decide(outputs, [], [false], manifest, '')",
+    "a plan that expects no numbers": "disagreements([[1, 0, -1]], [[NaN, 0, 0]], 0.5)",
+    "a plan that expects nothing": "disagreements([], [], 0.5)",
+    "no limit": "disagreements([[1, 0, -1]], [[1, 0, -1]], NaN)",
+}
+
+
+@needs_any_node
+@pytest.mark.parametrize("name", WORTHLESS)
+def test_the_reader_decides_nothing_by_worthless_numbers(name: str, tmp_path: Path) -> None:
+    script = (
+        f"import {{ decide, disagreements }} from {json.dumps((READER.parent / 'decide.mjs').as_uri())};"
+        "const outputs = { score: [0.9], type: [1, 0, 0], depth: [0.5], flash_response: [1, 0, -1] };"
+        "const manifest = { response_rule: { max_disagreeing_rows: 0 }, species_order: ['print', 'replay', 'mask'] };"
+        "console.log(decide(outputs, [], [false], manifest, 0.5).verdict);"
+        f"try {{ {WORTHLESS[name]}; console.log('decided'); }} catch (error) {{ console.log('refused'); }}"
+    )
+    (tmp_path / "script.mjs").write_text(script, encoding="utf-8")
+    done = subprocess.run(["node", "script.mjs"], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    assert done.stdout.split() == [b"live", b"refused"]
 
 
 @needs_any_node
