@@ -110,8 +110,8 @@ class People(Figure):
     """Who was evaluated."""
 
     evaluated: Count
-    overlap: Count
-    """How many of them belong to the training split."""
+    overlap: Count | None
+    """On how many of them the model was trained; None where that is not known."""
 
 
 class Captures(Figure):

@@ -24,7 +24,6 @@ from training import metrics, rate_tables
 from training.augment import NO_AUGMENTATION
 from training.breakdown import breakdowns
 from training.data import CaptureDataset, PreparedData, join_stores
-from training.dataset_folder import read_dataset_record
 from training.errors import require_choice
 from training.evaluated_model import Model, open_model, require_n0
 from training.evaluation_goals import evaluation_goals
@@ -70,8 +69,7 @@ class EvaluationResult:
     @property
     def screen_off(self) -> bool:
         """Whether all data was simulated with a screen that shows nothing."""
-        records = [read_dataset_record(store.folder.resolve().parent) or {} for store in self.data.stores]
-        return all((record.get("settings") or {}).get("screen_off") is True for record in records)
+        return all((store.dataset_record.get("settings") or {}).get("screen_off") is True for store in self.data.stores)
 
     @cached_property
     def details(self) -> dict[str, Any]:

@@ -98,11 +98,10 @@ def _what_was_measured(r: Mapping[str, Any]) -> list[str]:
     species = ", ".join(
         f"{verdict['not_live']['trials']:,} {SPECIES_NAMES[name]}" for name, verdict in r["verdicts"].items()
     )
-    known = (
-        "none of whom the model was trained on"
-        if not people["overlap"]
-        else f"of whom *{people['overlap']} belong to the training split*: such rates flatter"
-    )
+    known = {
+        None: "and whether the model was trained on any of them is *not known*",
+        0: "none of whom the model was trained on",
+    }.get(people["overlap"], f"on *{people['overlap']} of whom the model was trained*: such rates flatter")
     said = [f"*{total:,} {word} captures* ({species}) of *{people['evaluated']} {word} people*, {known}."]
     if r["simulated"]:
         said.append(

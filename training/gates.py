@@ -24,7 +24,7 @@ from sdk_reference.differential import differential_rows
 from sdk_reference.quality import Quality, QualityLimits, failures
 from sdk_reference.response import COSINE_LIMIT, MAX_DISAGREEING_FRAMES
 from training import metrics
-from training.response_report import Held
+from training.response_report import CHOSEN_BY, Held
 from training.scoring import Scored
 
 TOLERATED = 1.5
@@ -147,7 +147,7 @@ def fit_response_rule(scored: Scored, limits: QualityLimits, n0: int, base: Resp
     chosen = scored.live & passing(qualities_of(scored), limits)
     if chosen.sum() < FEWEST // 3:
         return base
-    points = Held(scored, (), n0).points("head", RULE_LIMITS, chosen)
+    points = Held(scored, (), n0, CHOSEN_BY).points("head", RULE_LIMITS, chosen)
     fitting = [point for point in points if point["right_passes"] >= RIGHT_PASSES]
     if not fitting:
         return base

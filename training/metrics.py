@@ -143,7 +143,8 @@ def eer_rate(
     else:
         pairs = ((rng.choice(genuine, genuine.size), rng.choice(attacks, attacks.size)) for _ in range(rounds))
         draws = np.array([_crossing(*pair).value for pair in pairs])
-    return _bootstrap_rate(point.value, draws, genuine, attacks, point.threshold)
+    wrong = (genuine < point.threshold, attacks >= point.threshold)
+    return _bootstrap_rate(point.value, draws, wrong, _independent(live, subjects))
 
 
 def hter(
@@ -164,7 +165,8 @@ def hter(
     else:  # resampling yes/no outcomes with replacement is a binomial draw
         refused = rng.binomial(genuine.size, frr, rounds) / genuine.size
         draws = (refused + rng.binomial(attacks.size, far, rounds) / attacks.size) / 2
-    return _bootstrap_rate((frr + far) / 2, draws, genuine, attacks, threshold)
+    wrong = (genuine < threshold, attacks >= threshold)
+    return _bootstrap_rate((frr + far) / 2, draws, wrong, _independent(live, subjects))
 
 
 def several(subjects: ArrayLike) -> bool:
@@ -175,7 +177,8 @@ def several(subjects: ArrayLike) -> bool:
 def mean_rate(values: ArrayLike, subjects: ArrayLike, rng: np.random.Generator, rounds: int = BOOTSTRAP_ROUNDS) -> Rate:
     """The mean of n values in 0..1, one per capture, with the interval of a bootstrap over people.
 
-    Where all values are 0 or all are 1, no resampling knows better: the exact bound for n captures stands in.
+    Where all values are 0 or all are 1, no resampling knows better: the exact bound for so many people stands in, or
+    for so many captures where all are of one.
     """
     found = np.asarray(values, np.float64)
     people = np.asarray(subjects) if several(subjects) else np.arange(found.size)
@@ -183,7 +186,8 @@ def mean_rate(values: ArrayLike, subjects: ArrayLike, rng: np.random.Generator, 
     low, high = np.quantile(clustered.mean_draws(found, people, rng, rounds), [tail, 1 - tail])
     value = float(found.mean())
     if value in (0.0, 1.0):
-        exact = share(round(value * found.size), found.size)
+        trials = len(np.unique(people))
+        exact = share(round(value * trials), trials)
         low, high = exact.low, exact.high
     return Rate(value, float(min(low, value)), float(max(high, value)))
 
@@ -269,23 +273,30 @@ def _threshold(steps: NDArray[np.float64], index: int) -> float:
     return float(middle if middle > steps[index - 1] else steps[index])
 
 
+def _independent(live: ArrayLike, subjects: ArrayLike | None) -> tuple[int, int]:
+    """How many independent trials there are of live faces and of attacks: people, or captures of nobody known."""
+    labels = np.asarray(live, bool)
+    if subjects is None or not several(subjects):
+        return int(labels.sum()), int((~labels).sum())
+    people = np.asarray(subjects)
+    return len(np.unique(people[labels])), len(np.unique(people[~labels]))
+
+
 def _bootstrap_rate(
     value: float,
     draws: NDArray[np.float64],
-    genuine: NDArray[np.float64],
-    attacks: NDArray[np.float64],
-    threshold: float,
+    wrong: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    independent: tuple[int, int],
 ) -> Rate:
     """The percentile interval of `draws`, widened where resampling cannot know.
 
-    A class without a single error resamples to no error for ever. Its exact upper bound then stands in, so that
-    0 of 20 does not come out as certainly 0.
+    A class without a single error resamples to no error for ever. The exact upper bound of so many `independent`
+    trials is then added, at the half weight that its rate has, so that 0 of 20 does not come out as certainly 0.
     """
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
-    errors = ((int(np.sum(genuine < threshold)), genuine.size), (int(np.sum(attacks >= threshold)), attacks.size))
-    unseen = sum(k / n if k else share(k, n).high for k, n in errors) / 2
-    return Rate(value, float(min(low, value)), float(max(high, value, unseen)))
+    unseen = sum(share(0, n).high for errors, n in zip(wrong, independent, strict=True) if not errors.any()) / 2
+    return Rate(value, float(min(low, value)), float(min(max(high, value) + unseen, 1.0)))
 
 
 def _count(names: NDArray[np.str_]) -> dict[str, int]:

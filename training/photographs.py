@@ -10,6 +10,7 @@ and a training that is taken up again draws the same.
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -36,8 +37,11 @@ class PhotographStore:
         if kept is not None:
             return kept
         made = make()
-        _write(path, made)
-        self._path(position, generation - 1).unlink(missing_ok=True)
+        try:
+            self._path(position, generation - 1).unlink(missing_ok=True)  # first: its room may be what is wanted
+            _write(path, made)
+        except OSError as error:  # a full disk slows a training down; it must not end it
+            warnings.warn(f"{self.folder}: photographs are not kept and made again each time ({error})", stacklevel=2)
         return made
 
     def _path(self, position: int, generation: int) -> Path:

@@ -6,6 +6,8 @@ all that a score cannot catch. D sees colours by rank: a challenge of the same c
 the same to it, cannot be caught here, and is left out (one random challenge in `same_colours_one_in`); only the order
 of the frames in time, which the camera's timestamps tell, can catch that.
 
+The rule itself is chosen on one set of wrong plans (`training.gates`) and reported on another.
+
 Three answers are compared: the model's response head, the colour measured on the frames, and both, where one that
 disagrees is enough. Cosine limit and number of rows allowed are reported as a curve, to be chosen on validation data.
 """
@@ -32,6 +34,8 @@ from training.outcomes import Outcome
 from training.scoring import Scored
 
 WRONG_PLANS = 20  # per capture
+REPORTED, CHOSEN_BY = "reported wrong plan", "wrong plan"  # what the wrong plans of either use are drawn from
+POOL = 200  # reported: each capture has its own draw of so many, so that resampling people resamples plans, too
 SAME = 1e-3  # two plans whose expectations differ by less show D the same
 COSINE_LIMITS = (-0.5, 0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 ANSWERS = ("head", "measured", "both")
@@ -68,12 +72,12 @@ def response_report(
 class Held:
     """Captures held against their own plan and against wrong ones."""
 
-    def __init__(self, scored: Scored, outcomes: Sequence[Outcome], n0: int) -> None:
+    def __init__(self, scored: Scored, outcomes: Sequence[Outcome], n0: int, purpose: str = REPORTED) -> None:
         self.outcomes = outcomes
         self.subjects = np.array(scored.subjects)
         rows = 2 * (n0 - 2)
         own = np.array([example.record.response for example in scored.examples], np.float32).reshape(-1, 1, rows, 3)
-        wrong = np.broadcast_to(wrong_expectations(n0), (len(own), WRONG_PLANS, rows, 3))
+        wrong = wrong_plans(len(own), n0, purpose)
         self.visible = np.abs(wrong - own).max(axis=(2, 3)) > SAME  # (n, WRONG_PLANS)
         expected = np.concatenate([own, wrong], axis=1)
         predicted = np.array([output.flash_response for output in scored.outputs], np.float32).reshape(-1, rows, 3)
@@ -123,7 +127,7 @@ class Held:
     def points(
         self, answer: str, limits: Sequence[float], chosen: npt.NDArray[np.bool_], rows: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return the same for one answer and some cosine limits; `rows` None allows all but one to disagree."""
+        """Return the same for one answer and some cosine limits; `rows` None allows up to all but two to disagree."""
         counted = chosen & self.visible.any(axis=1)
         allowed = range(self.cosines[answer].shape[2] - 1 if rows is None else rows)
         places = product(limits, allowed) if counted.any() else ()
@@ -147,10 +151,23 @@ def held(answers: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) ->
     return cosines(repeated.reshape(-1, 3), expected.reshape(-1, 3)).reshape(expected.shape[:-1])
 
 
+def wrong_plans(captures: int, n0: int, purpose: str) -> npt.NDArray[np.float32]:
+    """(captures,WRONG_PLANS,N,3) float32: what the wrong plans expect that each capture is held against.
+
+    The rule is chosen with the same plans for all; for the report every capture draws its own.
+    """
+    if purpose == CHOSEN_BY:
+        chosen = wrong_expectations(n0, purpose, WRONG_PLANS)
+        return np.broadcast_to(chosen, (captures, *chosen.shape))
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    drawn = [rng.choice(POOL, WRONG_PLANS, replace=False) for _ in range(captures)]
+    return wrong_expectations(n0, purpose, POOL)[np.array(drawn, np.intp).reshape(captures, WRONG_PLANS)]
+
+
 @cache
-def wrong_expectations(n0: int, number: int = WRONG_PLANS) -> npt.NDArray[np.float32]:
+def wrong_expectations(n0: int, purpose: str, number: int) -> npt.NDArray[np.float32]:
     """(number,N,3) float32: what as many random challenges expect; always the same ones."""
-    nonces = [hashlib.sha256(f"flashproof wrong plan {k}".encode()).digest()[:16] for k in range(number)]
+    nonces = [hashlib.sha256(f"flashproof {purpose} {k}".encode()).digest()[:16] for k in range(number)]
     found = np.stack([expected_response(challenge(nonce, n0)) for nonce in nonces])
     found.setflags(write=False)  # shared by all callers
     return found

@@ -6,15 +6,17 @@ be wrong. Rates over simulated captures say nothing of this, for there skin and 
 
     python -m training.skin_probe MODEL [--people 40] [--json FILE]
 
-MODEL is a run or a bundle. Captures are simulated: subjects of the test split under the default plan, in rooms where
-the screen adds at least a quarter of the room's light. Two kinds of change: some that a real person can have (even
-gloss, less relief), which should turn no score; others that no skin can (no scattering), which should.
+MODEL is a run or a bundle. Captures are simulated: subjects of the validation split, since what is learnt here steers
+the simulator and the next training, under the default plan, in rooms where the screen adds at least a quarter of the
+room's light; a scene counts when its face can be aligned under every change. Two kinds of change: some that a real
+person can have (even gloss, less relief), which should turn no score; others that no skin can (no scattering), which
+should.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +37,7 @@ from training.evaluated_model import Model, open_model
 from training.progress import progress_bar
 from training.splits import split_of
 from training.synthesis import photograph_stage
+from training.workers import Progress, no_progress
 
 FAINTEST_FLASH = 0.25
 """Of the screen's light over the room's: below, quality limits refuse many captures and skin has little to say."""
@@ -97,32 +100,50 @@ class Row:
 
     change: str
     captures: int
-    median: float
-    """Score, probability of live."""
+    median: float | None
+    """Score, probability of live; None without a capture."""
     below_threshold: int
     """Captures taken for attacks."""
 
 
-def probe(model: Model, people: int, detector: LandmarkDetector, changes: Sequence[str]) -> Iterator[Row]:
-    """Yield one row per change, all of the same scenes; ValueError when a change is unknown."""
+def probe(
+    model: Model,
+    people: int,
+    detector: LandmarkDetector,
+    changes: Sequence[str],
+    progress: Progress = no_progress,
+) -> list[Row]:
+    """Return one row per change, all of the same scenes; ValueError when a change is unknown."""
     unknown = sorted(set(changes) - set(CHANGES))
     if unknown:
         raise ValueError(f"found changes {unknown}; expected some of {list(CHANGES)}")
     plan = default_plan(model.n0)
-    scenes = _scenes(people)
-    for change in changes:
-        inputs = [_input(model, seed, subject, plan, change, detector) for seed, subject in scenes]
-        scores = np.array([model.scorer(found[None])[0].score for found in inputs if found is not None])
-        yield Row(change, len(scores), float(np.median(scores)), int((scores < model.threshold).sum()))
+    found: list[list[float]] = []
+    for done, (seed, subject) in enumerate(_scenes(people), start=1):
+        inputs = [_input(model, seed, subject, plan, change, detector) for change in changes]
+        aligned = [one for one in inputs if one is not None]
+        if len(aligned) == len(changes):
+            found.append([model.scorer(one[None])[0].score for one in aligned])
+        progress(done, people)
+    by_change = np.array(found).reshape(len(found), len(changes)).T
+    return [
+        Row(
+            change,
+            len(scores),
+            float(np.median(scores)) if len(scores) else None,
+            int((scores < model.threshold).sum()),
+        )
+        for change, scores in zip(changes, by_change, strict=True)
+    ]
 
 
 def _scenes(people: int) -> list[tuple[int, int]]:
-    """(seed of the scene, subject) of each capture: subjects of the test split, where the flash is strong enough."""
+    """(seed of the scene, subject) per capture: subjects of the validation split, where the flash is strong enough."""
     found: list[tuple[int, int]] = []
     subject = 0
     while len(found) < people:
         subject += 1
-        if split_of(subject_name(subject)) != "test":
+        if split_of(subject_name(subject)) != "val":
             continue
         seed = FIRST_SEED + subject
         stage = set_stage(seed, subject, "live", "face", MEASURED_SIZE)
@@ -150,18 +171,16 @@ def main(
     """Change simulated skin, one property at a time, and see which a model holds on to."""
     try:
         opened = open_model(model)
-        rows: list[Row] = []
         with progress_bar("Probing") as progress:
-            for row in probe(opened, people, FaceMeshDetector(), tuple(CHANGES)):
-                rows.append(row)
-                progress(len(rows), len(CHANGES))
+            rows = probe(opened, people, FaceMeshDetector(), tuple(CHANGES), progress)
     except FlashproofError as error:
         print(f"skin_probe: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_status) from None
     print(f"{opened.name}, threshold {opened.threshold:.3f}; simulated live captures\n")
     print("| skin | captures | median score | taken for an attack |\n|---|---:|---:|---:|")
     for row in rows:
-        print(f"| {row.change} | {row.captures} | {row.median:.2f} | {row.below_threshold} |")
+        median = "–" if row.median is None else f"{row.median:.2f}"
+        print(f"| {row.change} | {row.captures} | {median} | {row.below_threshold} |")
     if json_file is not None:
         content: dict[str, Any] = {"simulated": True, "threshold": opened.threshold, "rows": [asdict(r) for r in rows]}
         write_json(json_file, content)

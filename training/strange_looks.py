@@ -136,9 +136,9 @@ def scores(model: Model, stage: Stage, seed: int, species: str, detector: Landma
         yield Scored(name, species, model.scorer(prepared.model_input[None])[0].score)
 
 
-def table(found: Sequence[Scored], threshold: float) -> dict[str, dict[str, Rate | float]]:
+def table(found: Sequence[Scored], threshold: float) -> dict[str, dict[str, Rate | float | None]]:
     """Per condition: median score of live, share of live called spoof, share of each species called live."""
-    rows: dict[str, dict[str, Rate | float]] = {}
+    rows: dict[str, dict[str, Rate | float | None]] = {}
     for condition in CONDITIONS:
         by_species = {
             species: [
@@ -148,12 +148,20 @@ def table(found: Sequence[Scored], threshold: float) -> dict[str, dict[str, Rate
             ]
             for species in SPECIES
         }
-        row: dict[str, Rate | float] = {"median live score": float(np.median(by_species["live"] or [np.nan]))}
+        live = by_species["live"]
+        row: dict[str, Rate | float | None] = {"median live score": float(np.median(live)) if live else None}
         for species, values in by_species.items():
             wrong = sum((value < threshold) == (species == "live") for value in values)
-            row["live refused" if species == "live" else f"{species} accepted"] = share(wrong, len(values))
+            row["live refused" if species == "live" else f"{species} accepted"] = (
+                share(wrong, len(values)) if values else None
+            )
         rows[condition] = row
     return rows
+
+
+def _number(value: Rate | float | None) -> str:
+    found = value.value if isinstance(value, Rate) else value
+    return "–" if found is None else f"{found:.3f}"
 
 
 def _pair(stage: Stage, plan: FlashPlan, seed: int, detector: LandmarkDetector) -> Capture:
@@ -194,11 +202,11 @@ def main(
     rows = table(found, model.threshold)
     print(f"simulated, {LUX:g} lux, threshold {model.threshold:.4f}")
     for condition, row in rows.items():
-        cells = (f"{name} {value if isinstance(value, float) else value.value:.3f}" for name, value in row.items())
+        cells = (f"{name} {_number(value)}" for name, value in row.items())
         print(f"{condition:36} {'  '.join(cells)}")
     if json_file is not None:
         plain = {
-            name: {key: value if isinstance(value, float) else value.to_dict() for key, value in row.items()}
+            name: {key: value.to_dict() if isinstance(value, Rate) else value for key, value in row.items()}
             for name, row in rows.items()
         }
         write_json(json_file, {"simulated": True, "lux": LUX, "threshold": model.threshold, "conditions": plain})

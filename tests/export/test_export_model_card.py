@@ -183,7 +183,9 @@ def test_every_measurement_has_its_place(run, everything, heading, line):
 def test_people_of_the_training_in_an_evaluation_are_told_at_once(run, figures_of):
     evaluation = made_up_evaluation()
     evaluation["protocol"]["subjects"]["overlap"] = 5
-    assert "**of whom 5 belong to the training split: such rates flatter**" in card_of(run, figures_of(evaluation))
+    assert "**on 5 of whom the model was trained: such rates flatter**" in card_of(run, figures_of(evaluation))
+    evaluation["protocol"]["subjects"]["overlap"] = None
+    assert "and whether the model was trained on any of them is not known" in card_of(run, figures_of(evaluation))
 
 
 def test_a_rule_and_limits_that_nothing_was_fitted_to_are_called_so(run):

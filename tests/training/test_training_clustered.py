@@ -80,8 +80,27 @@ def test_of_one_person_captures_are_resampled() -> None:
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_mean_without_exception_is_not_certainty(value: float) -> None:
     rate = mean_rate([value] * 30, ["a", "b", "c"] * 10, np.random.default_rng(0))
-    bound = 1 - 0.025 ** (1 / 30)
+    bound = 1 - 0.025 ** (1 / 3)  # of three people
     assert (rate.low, rate.high) == pytest.approx((0, bound) if value == 0 else (1 - bound, 1))
+
+
+def test_no_error_of_few_people_says_little_however_many_captures_there_are() -> None:
+    scores, live = np.array([0.9] * 200 + [0.1] * 200), np.array([True] * 200 + [False] * 200)
+    people = [str(k) for k in np.repeat(np.arange(5), 40)] * 2
+    bound = 1 - 0.025 ** (1 / 5)
+    found = error_rates(scores, np.where(live, "live", "print"), 0.5, np.random.default_rng(0), None, people)
+    assert (found.hter.value, found.hter.high) == (0, pytest.approx(bound))
+    alone = error_rates(scores, np.where(live, "live", "print"), 0.5, np.random.default_rng(0))
+    assert alone.hter.high == pytest.approx(1 - 0.025 ** (1 / 200))
+
+
+def test_a_class_without_errors_widens_the_interval_of_the_other_s_errors() -> None:
+    scores = np.array([0.9] * 40 + [0.1] * 30 + [0.9] * 10)
+    labels = np.where(np.arange(80) < 40, "live", "print")
+    people = [str(k % 20) for k in range(80)]
+    found = error_rates(scores, labels, 0.5, np.random.default_rng(0), None, people).hter
+    assert found.value == pytest.approx(0.125)
+    assert found.high > 0.125 + (1 - 0.025 ** (1 / 20)) / 2  # more than the point and the bound of 20 people
 
 
 @pytest.mark.parametrize(("limit", "rejected"), [(0.0, 0), (0.01, 1), (0.05, 5), (0.055, 5), (1.0, 99)])

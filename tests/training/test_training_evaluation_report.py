@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from html.parser import HTMLParser
@@ -121,7 +122,15 @@ def test_the_headline_numbers_of_the_page_are_those_of_the_json(result: Evaluati
 
 def test_the_summary_says_who_was_measured_and_does_not_name_a_worst_of_too_few(result: EvaluationResult) -> None:
     said = " ".join(summary(result.to_dict())).replace("*", "")
-    assert "7 simulated captures" in said and "3 simulated people, none of whom the model was trained on" in said
+    assert "7 simulated captures" in said
+    assert "3 simulated people, and whether the model was trained on any of them is not known" in said
+    for overlap, words in (
+        (0, "people, none of whom the model was trained on"),
+        (2, "on 2 of whom the model was trained"),
+    ):
+        known = copy.deepcopy(result.to_dict())
+        known["protocol"]["subjects"]["overlap"] = overlap
+        assert words in " ".join(summary(known)).replace("*", "")
     assert "Everything here is simulated" in said and "cannot be told from so few" in said
     assert "most often at" not in said
 

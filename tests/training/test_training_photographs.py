@@ -15,6 +15,7 @@ from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 from simulator.stage_file import stage_bytes
 from training import data as data_module
+from training import photographs
 from training.augment import NO_AUGMENTATION, AugmentSettings
 from training.data import CaptureData, CaptureDataset, PreparedData, join_stores
 from training.photographs import PhotographStore, show_again
@@ -131,6 +132,18 @@ def test_a_damaged_photograph_is_made_again(tmp_path: Path, damage: str) -> None
     path.write_bytes({"empty": b"", "cut short": whole[:-100], "a bit turned": turned, "something else": b"no"}[damage])
     np.testing.assert_array_equal(store.take(0, 0, a_photograph).aligned, a_photograph().aligned)
     assert path.read_bytes() == whole
+
+
+def test_a_full_disk_is_no_end_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = PhotographStore(tmp_path)
+    monkeypatch.setattr(photographs.np, "savez", full)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="No space left"):
+            np.testing.assert_array_equal(store.take(0, 0, a_photograph).aligned, a_photograph().aligned)
+    assert not list(tmp_path.iterdir())
 
 
 def test_so_many_draws_share_a_photograph(data: PreparedData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

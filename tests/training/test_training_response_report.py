@@ -14,7 +14,15 @@ from sdk_reference.response import disagreements, expected_response
 from sdk_reference.runtime import ModelOutputs
 from training.data import Example
 from training.outcomes import Outcome
-from training.response_report import COSINE_LIMITS, WRONG_PLANS, response_report, wrong_expectations
+from training.response_report import (
+    CHOSEN_BY,
+    COSINE_LIMITS,
+    REPORTED,
+    WRONG_PLANS,
+    response_report,
+    wrong_expectations,
+    wrong_plans,
+)
 from training.scoring import Scored
 
 
@@ -47,8 +55,11 @@ def told(answers: dict[str, Any], answer: str = "head") -> tuple[float, float]:
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_a_perfect_answer_passes_and_wrong_plans_are_caught_as_often_as_they_differ(rows: int, limit: float) -> None:
     own = expected_response(default_plan())
-    wrong = [plan for plan in wrong_expectations(5) if np.abs(plan - own).max() > 1e-3]
-    caught = np.mean([disagreements(own, plan, limit).sum() > rows for plan in wrong])
+    shares = []
+    for plans in wrong_plans(len(made()[1]), 5, REPORTED):
+        visible = [plan for plan in plans if np.abs(plan - own).max() > 1e-3]
+        shares.append(np.mean([disagreements(own, plan, limit).sum() > rows for plan in visible]))
+    caught = np.mean(shares)
     report = response_report(*made(), 5, limit, rows)
     assert told(report["by_lux"]["judged"][0]) == (1.0, pytest.approx(caught))
     assert told(report["by_species"]["live"]) == (1.0, pytest.approx(caught))
@@ -62,10 +73,11 @@ def test_neighbouring_hues_are_sixty_degrees_apart_so_that_a_limit_of_a_half_let
 
 def test_a_rule_that_allows_two_rows_cannot_catch_a_plan_that_differs_in_one_colour() -> None:
     own = expected_response(default_plan())
-    differing = [(np.abs(plan - own).max(axis=1) > 1e-3).sum() for plan in wrong_expectations(5)]
+    plans = wrong_plans(1, 5, REPORTED)[0]
+    differing = [(np.abs(plan - own).max(axis=1) > 1e-3).sum() for plan in plans]
     single = [count for count in differing if count == 2]
     assert single, "some random challenge shares two of its three colours with the default plan"
-    caught = told(response_report(*made(), 5, 0.95, 2)["by_lux"]["judged"][0])[1]
+    caught = told(response_report(*made(1), 5, 0.95, 2)["by_lux"]["judged"][0])[1]
     assert caught <= 1 - len(single) / WRONG_PLANS
 
 
@@ -112,7 +124,15 @@ def test_with_eight_colours_every_challenge_shows_d_the_same_and_nothing_is_coun
 
 
 def test_wrong_plans_are_the_same_in_every_run() -> None:
-    first = wrong_expectations(5).copy()
+    first = wrong_plans(3, 5, REPORTED).copy()
     wrong_expectations.cache_clear()
-    np.testing.assert_array_equal(first, wrong_expectations(5))
-    assert first.shape == (WRONG_PLANS, 6, 3)
+    np.testing.assert_array_equal(first, wrong_plans(3, 5, REPORTED))
+    assert first.shape == (3, WRONG_PLANS, 6, 3)
+
+
+def test_the_rule_is_reported_on_other_plans_than_it_was_chosen_on_and_captures_differ_in_theirs() -> None:
+    chosen, reported = wrong_plans(2, 5, CHOSEN_BY), wrong_plans(2, 5, REPORTED)
+    np.testing.assert_array_equal(chosen[0], chosen[1])
+    assert np.abs(reported[0] - reported[1]).max() > 0.1
+    # D sees the three hues in order: 120 expectations in all, so that single ones recur, but not the same twenty.
+    assert np.abs(chosen[0] - reported[0]).max() > 0.1

@@ -68,12 +68,28 @@ def test_every_change_reaches_a_live_face_and_no_attack(change):
 def test_rows_are_of_the_same_scenes_and_counted_against_the_threshold(tmp_path):
     stub_run(tmp_path / "mobile", threshold=1e-6)
     model = open_model(tmp_path / "mobile")
-    rows = list(probe(model, 2, FaceMeshDetector(), ("as simulated", "no scattering", "as simulated")))
+    rows = probe(model, 2, FaceMeshDetector(), ("as simulated", "no scattering", "as simulated"))
     assert [row.captures for row in rows] == [2, 2, 2]
     assert rows[0] == rows[2]  # the same scenes, photographed in the same way
     assert [row.below_threshold for row in rows] == [0, 0, 0]
     with pytest.raises(ValueError, match="no such skin"):
-        list(probe(model, 1, FaceMeshDetector(), ("no such skin",)))
+        probe(model, 1, FaceMeshDetector(), ("no such skin",))
+
+
+def test_a_scene_counts_only_where_every_change_leaves_a_face(tmp_path, monkeypatch):
+    stub_run(tmp_path / "mobile", threshold=0.5)
+    asked = []
+
+    def without_some(model, seed, subject, plan, change, detector):
+        asked.append((subject, change))
+        return None if change == "no scattering" and len(asked) < 3 else np.zeros((6, 3, 32, 32), np.float32)
+
+    monkeypatch.setattr(skin_probe, "_input", without_some)
+    rows = probe(open_model(tmp_path / "mobile"), 3, FaceMeshDetector(), ("as simulated", "no scattering"))
+    assert len({subject for subject, _ in asked}) == 3 and [row.captures for row in rows] == [2, 2]
+    monkeypatch.setattr(skin_probe, "_input", lambda *arguments: None)
+    (row,) = probe(open_model(tmp_path / "mobile"), 1, FaceMeshDetector(), ("as simulated",))
+    assert (row.captures, row.median, row.below_threshold) == (0, None, 0)
 
 
 def test_the_command_prints_a_table_and_keeps_it(tmp_path, monkeypatch):

@@ -70,3 +70,6 @@ def test_the_table_counts_both_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["median live score"] == 0.8
     assert row["live refused"].value == pytest.approx(1 / 3)
     assert [row[f"{species} accepted"].value for species in ("print", "replay", "mask")] == [0.5, 0.5, 0.5]
+    empty: dict[str, Any] = table([Scored("plain", "live", None), Scored("plain", "mask", 0.7)], 0.5)["plain"]
+    assert (empty["median live score"], empty["live refused"], empty["print accepted"]) == (None, None, None)
+    assert empty["mask accepted"].value == 1.0
