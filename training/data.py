@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -82,6 +83,12 @@ class PreparedData:
         """Return the captures of a split that a phone would judge."""
         return tuple(example for example in self.by_split[split] if not example.failures)
 
+    @cached_property
+    def relightable(self) -> int:
+        """How many captures to train on have their scenes' layers of light kept, and can be photographed anew."""
+        kept = [LayerStore(store.folder) for store in self.stores]
+        return sum(example.record.row in kept[example.store] for example in self.usable("train"))
+
     def to_dict(self) -> dict[str, Any]:
         """Return what a run records about its data."""
         records = [record for store in self.stores for record in store.records]
@@ -90,6 +97,7 @@ class PreparedData:
             "captures": len(records),
             "subjects": len({record.subject for record in records}),
             "simulated": self.simulated,
+            "relightable": self.relightable,
             "folders": [store.describe() for store in self.stores],
             "refused": dict(sorted(Counter(code for _, _, code in self.refused_captures()).items())),
             "splits": {split: self._describe(split) for split in SPLITS},

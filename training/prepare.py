@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 
 from sdk_reference.align import TEMPLATE, Affine
 from sdk_reference.atomic_files import writing_to
@@ -61,6 +63,7 @@ from training.store import (
 )
 from training.workers import Progress, no_progress, run_in_workers
 
+LOCK_FILE = ".preparing.lock"
 PREPARATION_VERSION = 3  # raise it when the same capture would give another row
 DetectorFactory = Callable[[], LandmarkDetector]
 
@@ -107,8 +110,29 @@ def prepare_dataset(
 ) -> AlignedStore:
     """Align every capture of the data set in `folder` that is not aligned yet, and return the store.
 
-    Raises `DatasetInvalid`, one of its kinds or `OutputNotWritable`. `detector_factory` is called once per process.
+    Of several processes one prepares, and the others wait and find it prepared. Raises `DatasetInvalid`, one of its
+    kinds or `OutputNotWritable`. `detector_factory` is called once per process.
     """
+    with _alone_in(folder):
+        return _prepare(folder, workers, progress, detector_factory)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from preparing the same data set meanwhile."""
+    if not folder.is_dir():
+        yield
+        return
+    lock = FileLock(folder / LOCK_FILE)
+    with writing_to(folder / LOCK_FILE):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _prepare(folder: Path, workers: int, progress: Progress, detector_factory: DetectorFactory) -> AlignedStore:
     paths = find_captures(folder)
     recorded = read_dataset_record(folder) or {}
     said = [peek(path, recorded.get("simulated")) for path in paths]

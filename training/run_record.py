@@ -32,6 +32,9 @@ class Plan:
     training: TrainSettings
     limits: QualityLimits
     data_sha256: str
+    relightable: int
+    """Of the captures to train on, how many can be photographed anew: the hash is of the captures alone, and shards of
+    a data set have its hash without its layers of light."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of settings.json."""
@@ -41,6 +44,7 @@ class Plan:
             "training": self.training.to_dict(),
             "quality_limits": dict(vars(self.limits)),
             "data_sha256": self.data_sha256,
+            "relightable": self.relightable,
         }
 
 

@@ -235,11 +235,15 @@ def read_index(path: Path) -> list[StoredCapture]:
     """Return the whole lines of the index; the last one may have been cut short by a kill and is left out."""
     lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
     try:
-        return [parse_record(line) for line in lines]
+        records = [parse_record(line) for line in lines]
+        repeated = [row for row, times in Counter(record.row for record in records).items() if times > 1]
+        if repeated:
+            raise ValueError(f"row {repeated[0]} more than once")
+        return records
     except ValueError as error:
         raise DatasetInvalid(
             found=f"{path} with a damaged line ({error})",
-            expected="one JSON object per line, every number finite",
+            expected="one JSON object per line, every number finite, every row once",
             remedy=f"delete {path.parent} to have it made again",
         ) from error
 

@@ -25,6 +25,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
 
 from sdk_reference.atomic_files import write_json, writing_to
 from sdk_reference.landmarks import FaceMeshDetector
@@ -110,6 +111,8 @@ def begin(
     stores = prepare_all(folders, machine.workers, machine.quiet or not trainer.is_global_zero, detector_factory)
     data = join_stores(stores, QualityLimits())
     plan = make_plan(settings, data, stores[0].n0)
+    if not machine.quiet and trainer.is_global_zero:
+        show_unlit(data, settings)
     if begun_with is not None:
         require_same_network(begun_with, plan)
     loaders = CaptureData(
@@ -127,6 +130,18 @@ def begin(
     loaders.require_enough_for(trainer.world_size)
     begin_run(out, plan)
     return Task(plan, data, loaders, begun_with)
+
+
+def show_unlit(data: PreparedData, settings: TrainSettings) -> None:
+    """Say on standard error how many simulated captures cannot be relit although the recipe wants it."""
+    simulated = sum(bool(example.record.labels["simulated"]) for example in data.usable("train"))
+    if settings.augment.relit_share > 0 and data.relightable < simulated:
+        Console(stderr=True).print(
+            f"{simulated - data.relightable} of {simulated} simulated captures to train on come without layers of "
+            "light and are never photographed anew, which the recipe counts on: simulate with --layers, and train on "
+            "the folder rather than on shards of it.",
+            style="yellow",
+        )
 
 
 def require_same_network(begun_with: Run, plan: Plan) -> None:
@@ -166,7 +181,8 @@ def lock_of(out: Path) -> Path:
 def make_plan(settings: TrainSettings, data: PreparedData, n0: int) -> Plan:
     """Fit the preset's network to the data's number of frames."""
     network = replace(NETWORKS[settings.preset], n0=n0)
-    return Plan(network, PreprocessSettings(input_size=network.input_size), settings, data.limits, data.sha256)
+    preprocess = PreprocessSettings(input_size=network.input_size)
+    return Plan(network, preprocess, settings, data.limits, data.sha256, data.relightable)
 
 
 def begin_run(out: Path, plan: Plan) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,9 +208,28 @@ def test_too_small_a_disk_is_an_error_before_the_work(tmp_path: Path, monkeypatc
 def test_a_damaged_index_is_an_error_that_says_what_to_delete(tmp_path: Path) -> None:
     write_tiny_dataset(tmp_path, subjects_of("train", 1))
     place = prepare(tmp_path).folder
-    (place / "index.jsonl").write_bytes(b'{"row": 0}\n')
-    with pytest.raises(DatasetInvalid, match="delete"):
-        prepare(tmp_path)
+    whole = (place / "index.jsonl").read_bytes()
+    for damaged in (b'{"row": 0}\n', whole + whole.splitlines(keepends=True)[0]):  # one line twice, as by two writers
+        (place / "index.jsonl").write_bytes(damaged)
+        with pytest.raises(DatasetInvalid, match="delete"):
+            prepare(tmp_path)
+
+
+def test_two_that_prepare_one_data_set_take_turns(tmp_path: Path) -> None:
+    """Each would do all the work and write every line; here the second finds it done."""
+    write_tiny_dataset(tmp_path, subjects_of("train", 2))
+    asked = []
+
+    class Slow(KnowingDetector):
+        def detect(self, frame: np.ndarray) -> list[Any]:
+            asked.append(frame.shape)
+            time.sleep(0.01)
+            return super().detect(frame)
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: prepare_dataset(tmp_path, detector_factory=Slow), range(2))
+    assert one.records == other.records and len(asked) == 5 * len(one.records)
+    assert len((one.folder / "index.jsonl").read_bytes().splitlines()) == len(one.records)
 
 
 def test_splits_follow_the_subject_alone_in_the_stated_shares() -> None:

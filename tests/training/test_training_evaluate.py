@@ -31,6 +31,7 @@ from training.machine import Machine
 from training.network import LIVE, PRESETS
 from training.scoring import Scored
 from training.settings import RECIPES
+from training.shard_writing import shard_dataset
 from training.train import train
 
 QUIET = Machine(quiet=True, accelerator="cpu")
@@ -147,6 +148,17 @@ def test_what_was_trained_on_comes_from_the_runs_record_and_from_the_data_for_a_
     assert stated["subjects"] == {"evaluated": 4, "overlap": 0}
     bundled = evaluated(pack_stub_bundle(tmp_path / "bundle"), dataset, split="all").to_dict()["protocol"]
     assert bundled["certain"] is False and bundled["subjects"]["overlap"] is None
+
+
+def test_the_screen_is_known_to_have_been_off_in_a_folder_and_in_its_shards(tmp_path: Path) -> None:
+    folder = write_tiny_dataset(tmp_path / "dark", [*subjects_of("train", 1), *subjects_of("test", 1)])
+    bundle = pack_stub_bundle(tmp_path / "bundle")
+    for off in (True, False):
+        record = {"format": "flashproof-dataset", "version": 2, "simulated": True, "settings": {"screen_off": off}}
+        (folder / "dataset.json").write_text(json.dumps(record))
+        shards = tmp_path / f"shards-{off}"
+        shard_dataset(folder, shards, quiet=True, detector_factory=KnowingDetector)
+        assert [evaluated(bundle, place, split="all").screen_off for place in (folder, shards)] == [off, off]
 
 
 def test_captures_of_another_number_of_frames_are_refused(run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from made_up_scenes import made_up_stage
 from safetensors.torch import load_file, save_file
 from tiny_captures import KnowingDetector, subjects_of, tiny_capture, write_tiny_dataset
 from tiny_network import TINY
@@ -22,6 +23,8 @@ from torch import nn
 from sdk_reference.capture import save_capture
 from sdk_reference.errors import OutputNotWritable
 from sdk_reference.manifest import OperatingPoint
+from simulator.stage_file import stage_bytes
+from training.augment import NO_AUGMENTATION
 from training.checkpoint import load_run
 from training.errors import ClassMissing, RunInvalid, SettingOutOfRange, SettingsMismatch
 from training.int8_grid import on_int8_grid, round_to_int8_grid
@@ -30,6 +33,7 @@ from training.machine import Machine
 from training.network import ATRFAS, PRESETS
 from training.run_keeper import Merit, read_log
 from training.settings import RECIPES, TrainSettings
+from training.shard_writing import shard_dataset
 from training.train import differences, train
 
 EPOCHS = 3
@@ -63,7 +67,15 @@ def tiny_network() -> Any:
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     people = [*subjects_of("train", 9), *subjects_of("val", 4), *subjects_of("test", 2)]
-    return write_tiny_dataset(folder, people)
+    return keep_scenes(write_tiny_dataset(folder, people))
+
+
+def keep_scenes(folder: Path) -> Path:
+    """Put a scene beside every capture, so that trainings photograph anew, as those of simulated data do."""
+    (folder / "stages").mkdir()
+    for number, path in enumerate(sorted((folder / "captures").iterdir())):
+        (folder / "stages" / f"{path.stem}.npz").write_bytes(stage_bytes(made_up_stage(number)))
+    return folder
 
 
 def run_training(
@@ -83,28 +95,67 @@ def curve(folder: Path) -> list[dict[str, str]]:
     return [{k: v for k, v in row.items() if "second" not in k} for row in read_log(folder)]
 
 
-def test_the_log_has_one_line_per_epoch_and_the_loss_falls(finished: Path) -> None:
+def test_the_loss_falls_where_nothing_is_changed_from_draw_to_draw(dataset: Path, tmp_path: Path) -> None:
+    run_training(tmp_path / "run", dataset, replace(SETTINGS, augment=NO_AUGMENTATION))
+    losses = [float(row["train_total"]) for row in read_log(tmp_path / "run")]
+    assert losses[-1] < losses[0]
+
+
+def test_the_log_has_one_line_per_epoch(finished: Path) -> None:
     rows = read_log(finished)
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
-    assert float(rows[-1]["train_total"]) < float(rows[0]["train_total"])
     assert all(math.isfinite(float(value)) for row in rows for value in row.values())
 
 
-@pytest.mark.parametrize(("epoch", "batch"), [(0, 0), (2, 1)])
+@pytest.mark.parametrize(("epoch", "batch", "photographs_lost"), [(0, 0, False), (2, 1, False), (2, 1, True)])
 def test_a_killed_training_goes_on_to_the_same_curve_and_the_same_weights(
-    finished: Path, dataset: Path, tmp_path: Path, epoch: int, batch: int
+    finished: Path, dataset: Path, tmp_path: Path, epoch: int, batch: int, photographs_lost: bool
 ) -> None:
+    """The photographs that wait for their next draw are there, or gone with the disk that held them."""
     out = tmp_path / "killed"
     with pytest.raises(Killed):
         run_training(out, dataset, callbacks=(KillAt(epoch, batch),))
     assert len(read_log(out)) == epoch
+    assert SETTINGS.augment.photograph_serves == 3 and list((out / "photographs").glob("*.npz"))
+    if photographs_lost:
+        shutil.rmtree(out / "photographs")
     with pytest.raises(RunInvalid, match="unfinished"):
         load_run(out)
     record = run_training(out, dataset)
     assert curve(out) == curve(finished)
+    assert not (out / "photographs").exists()
     whole = json.loads((finished / "run.json").read_text())
     assert record["weights"] == whole["weights"]
     assert record["operating_point"] == whole["operating_point"]
+
+
+def test_a_run_is_not_gone_on_with_where_its_captures_can_no_longer_be_relit(dataset: Path, tmp_path: Path) -> None:
+    """Shards of a data set have its hash and not its layers of light: another training under the same settings."""
+    shards, out = tmp_path / "shards", tmp_path / "run"
+    with pytest.raises(Killed):
+        run_training(out, dataset, callbacks=(KillAt(1, 0),))
+    shard_dataset(dataset, shards, quiet=True, detector_factory=KnowingDetector)
+    with pytest.raises(SettingsMismatch, match="relightable 18"):
+        run_training(out, shards)
+
+
+def test_what_cannot_be_relit_is_said(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lit, unlit = tmp_path / "lit", tmp_path / "unlit"
+    shutil.copytree(dataset, lit, ignore=shutil.ignore_patterns("prepared-*"))
+    shutil.copytree(dataset, unlit, ignore=shutil.ignore_patterns("prepared-*", "stages"))
+    loud = replace(QUIET, quiet=False)
+    for folder, said in ((lit, False), (unlit, True)):
+        with pytest.raises(Killed):
+            train(
+                tmp_path / f"of-{folder.name}",
+                [folder],
+                SETTINGS,
+                loud,
+                detector_factory=KnowingDetector,
+                callbacks=(KillAt(0, 0),),
+            )
+        told = " ".join(capsys.readouterr().err.split())
+        assert ("18 of 18 simulated captures to train on come without layers of light" in told) is said
 
 
 def test_a_finished_run_is_left_as_it_is(finished: Path, dataset: Path) -> None:
