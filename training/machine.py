@@ -1,4 +1,5 @@
-"""How much of the machine a job may use: it has no part in what comes out, but for rounding."""
+"""How much of the machine a job may use. It has no part in what comes out, but for rounding; a GPU alone has one in how
+captures are relit (a photograph for every draw, noise drawn for a whole batch; `training.batch_relight`)."""
 
 from __future__ import annotations
 

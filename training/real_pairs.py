@@ -1,8 +1,9 @@
-"""Real photographs that no model has seen: pairs without and with screen flash, under the default plan and many others.
+"""Real photographs that no model was trained on: pairs without and with screen flash, under the default plan and many.
 
 Not in the paper. Light adds up, so a pair makes a capture under any plan (`sdk_reference.pair`). DIR holds folders that
 end in `_live`, `_spoof`, `_print`, `_replay` or `_mask`, each with `background.jpg` and `flash.jpg`. A model that is
-right in simulation and wrong here has failed; a few pairs that come out right are no error rate.
+right in simulation and wrong here has failed; a few pairs that come out right are no error rate, and where they chose
+among several trainings they are no independent check either.
 
     python -m training.real_pairs MODEL --real DIR [--challenges 20] [--json FILE]
 

@@ -3,7 +3,8 @@
 In this order: check labels and prepare what is not prepared, check that every split has both classes, train, take the
 best epoch of the validation split (equal error rate, then loss), fix the threshold on the same split, write the record.
 The threshold is fixed where the validation split's error rates are equal, and never touched again: the test split has
-no part in any choice. A finished folder is left as it is; an unfinished one of the same settings is taken up again.
+no part in any choice that is made here. (Which of several trainings ships is chosen by people: docs/training.md.) A
+finished folder is left as it is; an unfinished one of the same settings is taken up again.
 """
 
 from __future__ import annotations

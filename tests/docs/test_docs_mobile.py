@@ -16,6 +16,7 @@ import sdk_reference.errors as errors
 import sdk_reference.manifest as manifests
 from export.bench import Row
 from export.bench_page import check_page
+from export.precision_gates import LIMITS
 from flash_sequencer.palette import GENTLE, STANDARD
 from flash_sequencer.player import DARK_SURROUND
 from sdk_reference.bundle import SHIPPED_BUNDLE
@@ -41,7 +42,7 @@ FORMATS = {
     ".mlpackage": {"fp32", "fp16", "int8"},
 }
 FILES = {f"models/atr-fas.{precision}{suffix}" for suffix, kinds in FORMATS.items() for precision in kinds}
-OURS = {"retry", "live", "spoof", "response_mismatch", "score_below_threshold"}
+OURS = {"retry", "live", "spoof", "response_mismatch", "score_below_threshold"} | set(LIMITS)
 PLATFORM = {"tflite", "onnx", "onnxruntime", "main", "other"}
 """Strings that are Gradle's, Swift Package Manager's or Core ML's, not ours."""
 
