@@ -5,16 +5,17 @@ its recording's plan some day. What an attempt costs depends on how it ended, in
 
     spoof                                   4   the face was judged, and it was not live
     nothing (a crash, a kill, an error)     4   counted when the attempt begins, so that stopping it saves nothing
-    retry: face_changed                     4   somebody else came before the camera
-    retry during or after the flash         2   moved, light changed, a step missed: mostly honest, but the challenge
-                                                 was seen
-    retry before the flash                  1   no face, too far, too bright, timed out: the surroundings, and nothing
-                                                 was learnt about the challenge
+    retry: `IN_FULL`                        4   somebody else came before the camera
+    retry: `DURING_THE_FLASH`               2   moved, light changed, a step missed: mostly honest, and mostly the
+                                                 challenge was seen
+    retry: `SURROUNDINGS`                   1   no face, too far, too bright, timed out: mostly before the flash, when
+                                                 nothing was learnt about the challenge
     live                                    0   and all is forgiven
 
-A retry with several reasons costs what its dearest one does; a reason that is not known costs a full attempt. The pause
-after an attempt is first · growth^(used − 1), `used` being what all attempts so far cost, at most `longest_pause_s`:
-with the defaults 2, 4, 8, 16 s after spoofs, and 1.2 s after the first retry for want of light.
+The code of the reason decides, not the moment: a window closed during the flash costs a quarter. A retry with several
+reasons costs what its dearest one does; a reason that is not known costs a full attempt. The pause after an attempt is
+first · growth^(used − 1), `used` being what all attempts so far cost, at most `longest_pause_s`: with the defaults 2,
+4, 8, 16 s after spoofs, and 1.2 s after the first retry for want of light.
 
 Without a `path` the count lives in memory; with one it goes on when the app is started again
 (`sdk_reference.attempts_file`), an attempt that was killed counting in full. Of the pause what is left is then told by
@@ -35,6 +36,7 @@ from sdk_reference.decide import Verdict
 from sdk_reference.errors import (
     AttemptsUsedUp,
     Cancelled,
+    FaceChanged,
     FaceCutOff,
     FaceLeft,
     FaceOffCentre,
@@ -48,6 +50,7 @@ from sdk_reference.errors import (
     Moved,
     NoFace,
     Overexposed,
+    PictureTurned,
     ScreenNotFull,
     SeveralFaces,
     StepMissed,
@@ -63,10 +66,16 @@ SURROUNDINGS: Final = frozenset(
     kind.code
     for kind in (
         *(NoFace, SeveralFaces, FaceCutOff, FaceTooSmall, FaceTooLarge, FaceOffCentre, FaceTurned, FaceUnsteady),
-        *(FlashTooWeak, Overexposed, TimedOut, Cancelled),
+        *(PictureTurned, FlashTooWeak, Overexposed, TimedOut, Cancelled),
     )
 )
-COST_OF_REASON: Final = {**dict.fromkeys(SURROUNDINGS, 1), **dict.fromkeys(DURING_THE_FLASH, 2)}
+IN_FULL: Final = frozenset(kind.code for kind in (FaceChanged, AttemptsUsedUp))
+"""AttemptsUsedUp is no attempt's reason: none begins."""
+COST_OF_REASON: Final = {
+    **dict.fromkeys(SURROUNDINGS, 1),
+    **dict.fromkeys(DURING_THE_FLASH, 2),
+    **dict.fromkeys(IN_FULL, QUARTERS),
+}
 
 LIMIT: Final = 5
 MAX_LIMIT: Final = 100

@@ -103,12 +103,12 @@ class DecisionRecord(Record):
     reasons: Annotated[tuple[Code, ...], Field(max_length=32)]
     """Codes; empty exactly when live."""
     attempt: Annotated[int, Field(ge=1, le=MAX_EXACT)]
-    """1 for the first of this session's attempts."""
+    """Within its session: 1 for the first."""
     started_at: Moment
-    """Wall clock of the device at the start of the attempt."""
+    """Wall clock of the device when the session began, or at any later time before the attempt did."""
     decided_at: Moment
     durations_ns: Annotated[Mapping[Code, Whole], Field(max_length=32)]
-    """Parts of the attempt, by name, on a clock that cannot be set."""
+    """Time in each state of the attempt (`sdk_reference.session_states`), on a clock that cannot be set."""
     presented: Presented | None
     """None when nothing was flashed."""
     lag_ns: Whole | None
@@ -185,8 +185,8 @@ def record_of(
     """Put the record of one attempt together.
 
     `artifact` is the path of the model file within the bundle; the times carry an offset from UTC; `durations_ns` names
-    the attempt's parts (`positioning`, `flash`, `decision`, …); `factors` (N0,3) are those of the frames' choice. With
-    `include_frames` the pictures are inside.
+    the attempt's states (`positioning`, `flashing`, `deciding`, …); `factors` (N0,3) are those of the frames' choice.
+    With `include_frames` the pictures are inside.
     Raises NonceRefused for a plan that is no challenge, ValueError for values that contradict each other.
     """
     if plan.nonce is None:
@@ -203,7 +203,7 @@ def record_of(
         bundle=BundleUsed(name=manifest.name, version=manifest.version, sha256=result.bundle_sha256, artifact=artifact),
         verdict=decision.verdict,
         score=None if decision.score is None else f"{decision.score:.6f}",
-        threshold=f"{decision.threshold:.6f}",
+        threshold=f"{decision.threshold:.6f}",  # rounding keeps the order: of a live record score ≥ threshold still
         species=decision.species,
         reasons=tuple(reason.code for reason in decision.reasons),
         attempt=attempt,

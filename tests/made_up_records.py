@@ -16,6 +16,15 @@ from sdk_reference.decision_record import BundleUsed, DecisionRecord, Presented
 NONCE = "0123456789abcdef0123456789abcdef"
 PLAN = challenge(NONCE)
 DECIDED = datetime(2026, 1, 31, 12, 0, 5, 250_000, tzinfo=timezone.utc)
+DURATIONS_NS = {
+    "warning": 2_505_000_000,
+    "positioning": 517_000_000,
+    "metering": 507_000_000,
+    "lighting": 1_272_000_000,
+    "flashing": 2_051_000_000,
+    "matching": 80_000_000,
+    "deciding": 61_000_000,
+}
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = KEY.public_key()
 
@@ -42,9 +51,9 @@ def made_up_record(**changes: Any) -> DecisionRecord:
         "species": None,
         "reasons": (),
         "attempt": 1,
-        "started_at": "2026-01-31T12:00:00.000Z",
+        "started_at": "2026-01-31T11:59:55.700Z",
         "decided_at": "2026-01-31T12:00:05.250Z",
-        "durations_ns": {"positioning": 3_000_000_000, "flash": 1_500_000_000, "decision": 250_000_000},
+        "durations_ns": dict(DURATIONS_NS),
         "presented": Presented(
             safe=True, general_flashes="2.0", red_flashes="1.0", luminance_flashes="2.5", longest_train_ms=0
         ),

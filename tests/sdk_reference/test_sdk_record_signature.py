@@ -49,6 +49,7 @@ def test_the_worked_example_of_the_documentation_is_genuine() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "records.md").read_text(encoding="utf-8")
     (text,) = [line for line in page.splitlines() if line.startswith('{"key":"')]
     assert verify(text, PUBLIC, NONCE).capture_hash == "cd" * 32
+    assert text == sign(made_up_record(capture_hash="cd" * 32), KEY)
     assert PUBLIC.public_bytes_raw().hex() in page
 
 
