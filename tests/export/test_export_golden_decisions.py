@@ -12,7 +12,7 @@ import pytest
 from stub_capture import StubDetector
 
 from export import golden_decisions
-from export.decision_cases import MEASUREMENTS, cases_of
+from export.decision_cases import COLOURED, COSINE_STEP, GREY, LEAST_COSINE, MEASUREMENTS, cases_of
 from export.golden_decisions import FILE, answer_of, read_decisions, replay_decisions, stored_cases, write_decisions
 from export.verify import verify
 from sdk_reference.bundle import SHIPPED_BUNDLE, load_bundle
@@ -321,3 +321,15 @@ def test_the_rules_of_any_manifest_give_cases(extreme: str, zero: bool, packed: 
     assert reasons >= {*ALL_CODES, LOW}
     if rule.max_disagreeing_rows < 6 and rule.cosine_limit > -1:
         assert MISMATCH in reasons
+
+
+def test_the_page_states_the_fields_and_constants_of_the_code(packed: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text(encoding="utf-8")
+    section = page.split("## Golden decisions\n", 1)[1].split("\n## ", 1)[0]
+    content = read(packed.path)
+    case = content["cases"][0]
+    for field in (*content, *case, *case["answer"], content["format"]):
+        assert f"`{field}`" in section, field
+    assert f"`version` = {content['version']}" in section and '`{"error": true}`' in section
+    for constant in (GREY, COLOURED, COSINE_STEP, LEAST_COSINE):
+        assert f"{constant:g}".replace("-", "−") in section, constant
