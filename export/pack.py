@@ -25,6 +25,7 @@ from export.describe import PackSettings, manifest_of
 from export.evidence import Evidence
 from export.formats import open_artifact
 from export.golden import FloatArray, golden_of, write_golden
+from export.golden_decisions import write_decisions
 from export.model_card import NOTHING_MEASURED, model_card
 from export.parity import Gate, require, run_network
 from export.proof import Proof, References
@@ -183,6 +184,7 @@ def add_golden(
     checker = Checker(sealed, detector, NetworkBackend(network))
     stages = {name: golden_of(name, checker.check(capture)) for name, capture in golden.items()}
     write_golden(folder, stages, manifest.artifacts[0].tolerances)
+    write_decisions(folder, manifest)
     return seal(folder, manifest)
 
 

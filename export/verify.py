@@ -21,6 +21,8 @@ import onnx
 
 from export.formats import open_artifact, structure_gates
 from export.golden import GoldenCapture
+from export.golden_decisions import FILE as DECISION_CASES
+from export.golden_decisions import read_decisions, replay_decisions
 from export.golden_reading import read_golden
 from export.node_reader import node_gates, why_not
 from export.parity import Gate, ParityError, at_most, odd_inputs
@@ -89,6 +91,8 @@ def verify(path: str | os.PathLike[str], detector: LandmarkDetector) -> Verifica
     notes = [f"the reader in JavaScript was not run: {missing}"] if missing else []
     if any(artifact.format == "coreml" for artifact in bundle.manifest.artifacts):
         notes.append("one thread against many was not compared for Core ML, which takes no number of threads")
+    if DECISION_CASES not in bundle.manifest.files:
+        notes.append(f"the rules of the decision were not replayed: an older bundle, without {DECISION_CASES}")
     return Verification(bundle.identity, tuple(gates), tuple(notes))
 
 
@@ -113,6 +117,8 @@ def all_gates(bundle: Bundle, goldens: tuple[GoldenCapture, ...], detector: Land
     yield Finding("required files missing", not missing, float(len(missing)), 0.0, ", ".join(missing))
     for golden in goldens:
         yield from replay(golden, bundle.manifest, detector)
+    if DECISION_CASES in bundle.manifest.files:
+        yield replay_decisions(read_decisions(bundle), bundle.manifest)
     yield from decision_gates(bundle)
     for artifact in bundle.manifest.artifacts:
         yield from artifact_gates(bundle, artifact, goldens, detector)

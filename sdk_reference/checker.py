@@ -26,7 +26,13 @@ from sdk_reference.landmarks import Face, LandmarkDetector
 from sdk_reference.manifest import SPECIES_ORDER, Manifest
 from sdk_reference.preprocess import Preprocessed, preprocess
 from sdk_reference.quality import Quality, failures, measure_quality
-from sdk_reference.response import cosines, disagreements, expected_response, measured_response
+from sdk_reference.response import (
+    checked_expectation,
+    cosines,
+    disagreements,
+    expected_response,
+    measured_response,
+)
 from sdk_reference.runtime import Backend, ModelOutputs
 
 FloatArray = npt.NDArray[np.float32]
@@ -160,7 +166,8 @@ class Checker:
     def check(self, capture: Capture) -> CheckResult:
         """Judge one capture; what a person can mend becomes a `retry` decision.
 
-        Raises N0Mismatch, RuntimeFailure, and BundleError when the bundle on disk is no longer the one that decides.
+        Raises N0Mismatch, PlanMismatch for a plan without colours, RuntimeFailure, and BundleError when the bundle on
+        disk is no longer the one that decides.
         """
         self._require_n0(capture)
         watch = Stopwatch(self._clock_ns)
@@ -214,7 +221,7 @@ class Checker:
             watch.spent_ms[name] -= watch.spent_ms.get("landmarks", 0.0)
 
     def _compare_responses(self, capture: Capture, preprocessed: Preprocessed, outputs: ModelOutputs) -> Responses:
-        expected = expected_response(capture.plan)
+        expected = checked_expectation(expected_response(capture.plan), len(self._manifest.differential_rows))
         limit = self._manifest.response_rule.cosine_limit
         return Responses(
             expected=expected,

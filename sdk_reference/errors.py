@@ -277,7 +277,7 @@ class FrameCountMismatch(InvalidInput):
 
 
 class PlanMismatch(InvalidInput):
-    """The capture does not belong to the plan it carries: hash or shown colours differ."""
+    """The capture does not belong to the plan it carries (hash or shown colours differ), or the plan has no colours."""
 
     code = "plan_mismatch"
 

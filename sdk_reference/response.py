@@ -16,6 +16,7 @@ from flash_sequencer.colour import srgb8_to_linear
 from flash_sequencer.plan import FlashPlan
 from sdk_reference.align import TEMPLATE
 from sdk_reference.differential import differential_rows
+from sdk_reference.errors import PlanMismatch
 from sdk_reference.preprocess import Preprocessed
 
 MAX_DISAGREEING_FRAMES: Final = 2  # of 6, as in the authors' code
@@ -34,6 +35,23 @@ def expected_response(plan: FlashPlan) -> FloatArray:
     colours = np.asarray(plan.colours_linear(), dtype=np.float64)
     taken, subtracted = np.array(differential_rows(plan.n0)).T
     return colour_differences(colours[taken] - colours[subtracted])
+
+
+def checked_expectation(expected: FloatArray, rows: int) -> FloatArray:
+    """Return `expected` unless it could not contradict anything.
+
+    Whoever is given a plan, or what it calls for, decides by it only after this: every face would agree with a plan
+    without colours. Raises PlanMismatch unless `expected` is (`rows`,3) and finite, and some row no shorter than
+    NEUTRAL_NORM.
+    """
+    remedy = "show a plan with colours, such as a challenge drawn from a nonce"
+    if expected.shape != (rows, 3) or not np.isfinite(expected).all():
+        found = f"an expected response of shape {expected.shape}, or with values that are not finite"
+        raise PlanMismatch(found=found, expected=f"{rows} rows of three finite numbers", remedy=remedy)
+    if not (np.linalg.norm(expected.astype(np.float64), axis=1) >= NEUTRAL_NORM).any():
+        found = "a plan whose colours differ in brightness only"
+        raise PlanMismatch(found=found, expected="at least one difference with a colour of its own", remedy=remedy)
+    return expected
 
 
 def measured_response(preprocessed: Preprocessed) -> FloatArray:

@@ -12,6 +12,36 @@ export function readIndex(bundle) {
   return index.captures;
 }
 
+const CASES = 'golden/decisions.json';
+const CASE_FIELDS = ['quality', 'expected', 'flash_response', 'score', 'type', 'depth', 'threshold'];
+
+/** The cases of golden/decisions.json, their inputs with NaN for null; null where the bundle has no such file. */
+export function readDecisions(bundle) {
+  if (!Object.hasOwn(bundle.manifest.files, CASES)) return null;
+  const { format, version, cases } = parseJson(bundle.read(CASES), CASES);
+  check(format === 'flashproof-decisions' && version === 1, `${CASES}: another format`);
+  check(Array.isArray(cases), `${CASES}: no cases`);
+  const read = cases.map((one) => {
+    const fields = ['name', 'answer', ...CASE_FIELDS];
+    check(fields.every((key) => Object.hasOwn(one, key)), `${CASES}: a case that lacks something`);
+    const inputs = Object.fromEntries(CASE_FIELDS.map((key) => [key, withNaN(one[key])]));
+    return { ...inputs, name: one.name, answer: one.answer };
+  });
+  const kinds = new Set(read.map(({ answer }) => (answer.error === true ? 'error' : answer.verdict)));
+  for (const kind of ['live', 'spoof', 'retry', 'error']) {
+    check(kinds.has(kind), `${CASES}: no case whose answer is ${kind}`);
+  }
+  return read;
+}
+
+/** NaN for every null, at every depth; null would count as 0. */
+function withNaN(value) {
+  if (value === null) return NaN;
+  if (Array.isArray(value)) return value.map(withNaN);
+  if (typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, withNaN(one)]));
+}
+
 /** Everything stored about one capture. */
 export function readCapture(bundle, { name, stages }) {
   const at = (file) => `golden/${name}/${file}`;

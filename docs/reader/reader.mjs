@@ -8,9 +8,9 @@
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openBundle } from './bundle.mjs';
-import { readCapture, readIndex } from './golden.mjs';
+import { readCapture, readDecisions, readIndex } from './golden.mjs';
 import { loadRuntime, openModel, packagesFolder } from './model.mjs';
-import { gate, replayModel, replayStages, replayWholeWay } from './replay.mjs';
+import { gate, replayDecisions, replayModel, replayStages, replayWholeWay } from './replay.mjs';
 
 const EXIT = { open: 0, missed: 1, usage: 2, noRuntime: 3, malformed: 4 };
 
@@ -20,6 +20,9 @@ async function replay(bundle, ort) {
   const captures = readIndex(bundle).map((entry) => readCapture(bundle, entry));
   const gates = captures.flatMap((golden) => replayStages(golden, manifest));
   const notes = ['landmarks: not found anew, since MediaPipe is not part of this reader'];
+  const cases = readDecisions(bundle);
+  if (cases) gates.push(replayDecisions(cases, manifest));
+  else notes.push('decisions: their rules not replayed, since the bundle has no golden/decisions.json');
   for (const artifact of manifest.artifacts) {
     if (artifact.format !== 'onnx') {
       notes.push(`${artifact.file}: not run, since onnxruntime-web does not read ${artifact.format}`);

@@ -4,7 +4,7 @@
 import { apply, compose, determinant, fitAffine, invert } from './affine.mjs';
 import { alignFrame } from './align.mjs';
 import { check } from './checks.mjs';
-import { checkOutputs, decide, disagreements, expectedResponse } from './decide.mjs';
+import { checkedOutputs, decide, disagreements, expectedResponse } from './decide.mjs';
 import { differentialStage, modelInput } from './differential.mjs';
 import { failures, measure } from './quality.mjs';
 import { corrections } from './registration.mjs';
@@ -12,6 +12,8 @@ import { corrections } from './registration.mjs';
 const SMALL_MEASUREMENT = 0.01;
 const WHOLE_WAY_SCORE = 0.01;
 const COLOURS = 3;
+const CASE_SCORE = 1e-6;
+const MOST_NAMED = 5;
 const DECIDED = ['verdict', 'threshold', 'species', 'reasons'];
 /** Template pixels per frame pixel; outside, there is no face. */
 const [LEAST_SCALE, LARGEST_SCALE] = [1 / 64, 8];
@@ -52,7 +54,7 @@ export async function replayModel(golden, artifact, run, label) {
   let failure = null;
   try {
     found = await run(golden.input);
-    checkOutputs(found);
+    checkedOutputs(found);
   } catch (error) {
     failure = error;
   }
@@ -79,6 +81,32 @@ export async function replayWholeWay(golden, manifest, run) {
   } catch (error) {
     return [{ name: label('fields that differ'), ok: false, value: Number.MAX_VALUE, limit: 0, detail: error.message }];
   }
+}
+
+/** The gate of the cases of golden/decisions.json: how many are answered otherwise than stored. */
+export function replayDecisions(cases, manifest) {
+  const wrong = cases.filter((one) => !sameAnswer(answerTo(one, manifest), one.answer));
+  const found = gate('decisions: cases answered otherwise', () => wrong.length, 0);
+  const names = wrong.slice(0, MOST_NAMED).map(({ name }) => name);
+  return wrong.length ? { ...found, detail: names.join('; ') } : found;
+}
+
+/** The answer to one case; that it is an error where anything throws. */
+function answerTo({ quality, expected, flash_response: rows, score, type, depth, threshold }, manifest) {
+  try {
+    const disagreeing = disagreements(rows, expected, manifest.response_rule.cosine_limit);
+    const outputs = { score: [score], type, depth: [depth], flash_response: rows.flat() };
+    const missed = failures(quality, manifest.quality_limits);
+    return { ...decide(outputs, missed, disagreeing, manifest, threshold), disagreeing };
+  } catch {
+    return { error: true };
+  }
+}
+
+function sameAnswer(found, stored) {
+  if (found.error || stored.error) return found.error === true && stored.error === true;
+  const fields = ['disagreeing', 'verdict', 'species', 'reasons'];
+  return fields.every((key) => same(found[key], stored[key])) && Math.abs(found.score - stored.score) <= CASE_SCORE;
 }
 
 async function wholeWay(golden, manifest, run) {

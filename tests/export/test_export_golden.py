@@ -169,8 +169,9 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "bundle.md"
 
 
 def table_keys(heading):
-    """What the first column of the first table under a heading of docs/bundle.md names."""
-    text = DOCUMENT.read_text(encoding="utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    """What the first columns of the tables under a heading of docs/bundle.md name, its tables of ranges left out."""
+    text = DOCUMENT.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    text = re.sub(r"### Types and ranges\n.*?(?=\n### )", "", text, flags=re.DOTALL)
     return {
         key for line in text.splitlines() if line.startswith("| `") for key in re.findall("`(.+?)`", line.split("|")[1])
     }

@@ -23,6 +23,8 @@ READER = node_reader.READER
 MODEL = "atr-fas.fp32.onnx"
 BASE = "golden/disk"
 CLOSED = "Node: the reader's answer"
+CASES = "golden/decisions.json"
+CASES_GATE = "decisions: cases answered otherwise"
 
 needs_node = pytest.mark.skipif(why_not() is not None, reason=f"the reader cannot run here: {why_not()}")
 needs_any_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
@@ -74,6 +76,13 @@ def shift_map(folder: Path, which: str, amount: float) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
+def answer_otherwise(folder: Path, name: str, **changes: object) -> None:
+    content = json.loads((folder / CASES).read_text(encoding="utf-8"))
+    (case,) = (case for case in content["cases"] if case["name"] == name)
+    case["answer"].update(changes)
+    (folder / CASES).write_text(json.dumps(content), encoding="utf-8")
+
+
 BREAKS = {
     "channels swapped": (swap_channels, "disk aligned"),
     "frames transposed": (transpose_frames, "disk aligned"),
@@ -86,6 +95,8 @@ BREAKS = {
     "stale depth": (lambda f: negate(f / BASE / "output_depth.f32"), f"disk depth of {MODEL}"),
     "other rows disagree": (lambda f: edit_json(f / BASE / "response.json", disagreeing=[True] * 6), "disk response"),
     "another verdict": (lambda f: edit_json(f / BASE / "decision.json", verdict="live?"), "disk decision"),
+    "another answer to a case": (lambda f: answer_otherwise(f, "every row disagrees", verdict="live"), CASES_GATE),
+    "an answer to a case that is an error": (lambda f: answer_otherwise(f, "threshold of 0", error=False), CASES_GATE),
 }
 
 
@@ -106,6 +117,117 @@ def test_another_threshold_or_tolerance_is_noticed(bundle: Path, reseal) -> None
     strict = first.model_copy(update={"tolerances": dict.fromkeys(first.tolerances, 1e-30)})
     reseal(bundle, artifacts=(strict,))
     assert f"Node: disk depth of {MODEL}" in missed(bundle)
+
+
+@needs_node
+def test_a_bundle_without_cases_passes_and_one_with_malformed_cases_is_refused(bundle: Path, reseal) -> None:
+    assert f"Node: {CASES_GATE}" in {gate.name for gate in node_gates(bundle)}
+    for content in ({"version": 2}, {"cases": []}, {"cases": [{"name": "all well"}]}):
+        whole = (bundle / CASES).read_bytes()
+        edit_json(bundle / CASES, **content)
+        (gate,) = node_gates(reseal(bundle))
+        assert gate.name == CLOSED and "exit status 4" in gate.detail and CASES in gate.detail
+        (bundle / CASES).write_bytes(whole)
+    (bundle / CASES).unlink()
+    gates = node_gates(reseal(bundle))
+    assert [gate for gate in gates if not gate.ok] == []
+    assert f"Node: {CASES_GATE}" not in {gate.name for gate in gates}
+
+
+# Rule forgotten → file of the reader, what stands there, what stands there instead.
+FORGOTTEN = {
+    "every row agrees": ("decide", "return !(cosine >= limit);", "return false;"),
+    "every row disagrees": ("decide", "return !(cosine >= limit);", "return true;"),
+    "another cosine limit": ("decide", "return !(cosine >= limit);", "return !(cosine >= limit - 0.05);"),
+    "the cosine without lengths": ("decide", "product / (own * length)", "product"),
+    "zeros agree": ("decide", "own > 0 ? product / (own * length) : 0", "own > 0 ? product / (own * length) : 1"),
+    "grey rows disagree": ("decide", "if (length < NEUTRAL) return false;", ""),
+    "a wider grey": ("decide", "if (length < NEUTRAL)", "if (length < 2 * NEUTRAL)"),
+    "one disagreeing row is one too many": ("decide", "filter(Boolean).length > allowed", "filter(Boolean).length > 0"),
+    "as many rows as may are too many": (
+        "decide",
+        "filter(Boolean).length > allowed",
+        "filter(Boolean).length >= allowed",
+    ),
+    "one row more may disagree": ("decide", "filter(Boolean).length > allowed", "filter(Boolean).length > allowed + 1"),
+    "the mismatch is no doubt": ("decide", "doubts.push('response_mismatch')", "doubts.length"),
+    "the threshold is not reached": ("decide", "!(score >= threshold)", "!(score > threshold)"),
+    "a lower threshold": ("decide", "!(score >= threshold)", "!(score >= threshold - 1e-7)"),
+    "any threshold": ("decide", "threshold > 0 && threshold <= 1", "true"),
+    "a threshold of 0": ("decide", "threshold > 0 &&", "threshold >= 0 &&"),
+    "any sum of types": ("decide", "!(Math.abs(sum - 1) <= SUM_ROUNDING)", "false"),
+    "no rounding of sums": ("decide", "<= SUM_ROUNDING)", "<= SUM_ROUNDING / 10)"),
+    "no rounding of scores": ("decide", "const ROUNDING = 1e-5;", "const ROUNDING = 0;"),
+    "much rounding of scores": ("decide", "const ROUNDING = 1e-5;", "const ROUNDING = 1e-3;"),
+    "scores are not clipped": ("decide", "Math.min(Math.max(value, 0), 1)", "2 * value - value"),
+    "what is no number is no matter": ("decide", "if (!finite || ", "if ("),
+    "grey plans": ("decide", "Math.hypot(...row) >= NEUTRAL)) throw", "true)) throw"),
+    "plans of another length": ("decide", "if (expected.length !== predicted.length) throw", "if (false) throw"),
+    "plans that are no numbers": ("decide", "!expected.every(sound)", "false"),
+    "the last of the largest species": ("decide", "outputs.type.indexOf(", "outputs.type.lastIndexOf("),
+    "a species for everyone": ("decide", "verdict === 'spoof' ? likeliest : null", "likeliest"),
+    "a species for no one": ("decide", "verdict === 'spoof' ? likeliest : null", "null"),
+    "spoof before retry": (
+        "decide",
+        "missed.length ? 'retry' : doubts",
+        "missed.length && !doubts.length ? 'retry' : doubts",
+    ),
+    "all reasons together": ("decide", "missed.length ? missed : doubts;", "[...missed, ...doubts];"),
+    "reasons in another order": (
+        "decide",
+        "missed.length ? missed : doubts;",
+        "missed.length ? missed : doubts.reverse();",
+    ),
+    "no limit": ("quality", "return Object.keys(missed).filter((code) => missed[code]);", "return [];"),
+    "the first limit alone": ("quality", "missed[code]);", "missed[code]).slice(0, 1);"),
+    "codes in another order": ("quality", "missed[code]);", "missed[code]).reverse();"),
+    "a wider face": ("quality", "quality.face_width_px >= ", "quality.face_width_px > "),
+    "less motion": ("quality", "quality.motion_px <= ", "quality.motion_px < "),
+    "less clipped": ("quality", "quality.clipped_fraction <= ", "quality.clipped_fraction < "),
+    "less drift": ("quality", "quality.exposure_drift >= ", "quality.exposure_drift > "),
+    "drift of any sign": ("quality", "!(quality.exposure_drift >=", "!(-Math.abs(quality.exposure_drift) >="),
+    "drift of the other sign": ("quality", "quality.exposure_drift >= -", "quality.exposure_drift <= "),
+    "more flash to ambient": ("quality", "quality.flash_to_ambient >= ", "quality.flash_to_ambient > "),
+    "more flash to noise": ("quality", "quality.flash_snr >= ", "quality.flash_snr > "),
+    "one flash limit alone": ("quality", " || !(quality.flash_snr >= limits.min_flash_snr)", ""),
+    "measurements that are no numbers": (
+        "quality",
+        "!(quality.motion_px <= limits.max_motion_px)",
+        "quality.motion_px > limits.max_motion_px",
+    ),
+    "missing measurements count as 0": ("golden", "if (value === null) return NaN;", "if (value === null) return 0;"),
+}
+
+
+@needs_any_node
+def test_a_port_that_forgets_a_rule_is_caught_by_the_cases(packed, tmp_path: Path) -> None:
+    """Copies of the reader, each with one rule changed, and one as it is."""
+    whole = tmp_path / "whole"
+    shutil.copytree(READER.parent, whole, ignore=shutil.ignore_patterns("node_modules"))
+    for number, (file, right, wrong) in enumerate(FORGOTTEN.values()):
+        copy = Path(shutil.copytree(whole, tmp_path / str(number)))
+        source = (copy / f"{file}.mjs").read_text(encoding="utf-8")
+        assert source.count(right) == 1, right
+        (copy / f"{file}.mjs").write_text(source.replace(right, wrong), encoding="utf-8")
+    script = (
+        "const folders = ['whole', ...Array(Number(process.argv[3])).keys()];"
+        "for (const folder of folders) {"
+        "  const { openBundle } = await import(`./${folder}/bundle.mjs`);"
+        "  const { readDecisions } = await import(`./${folder}/golden.mjs`);"
+        "  const { replayDecisions } = await import(`./${folder}/replay.mjs`);"
+        "  const bundle = openBundle(process.argv[2]);"
+        "  console.log(JSON.stringify(replayDecisions(readDecisions(bundle), bundle.manifest))); }"
+    )
+    (tmp_path / "script.mjs").write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        ["node", "script.mjs", str(packed.path), str(len(FORGOTTEN))],
+        cwd=tmp_path, check=True, timeout=120, capture_output=True, encoding="utf-8",
+    )  # fmt: skip
+    whole_gate, *gates = (json.loads(line) for line in done.stdout.splitlines())
+    assert whole_gate == {"name": CASES_GATE, "ok": True, "value": 0, "limit": 0}
+    assert len(gates) == len(FORGOTTEN)
+    assert [name for name, gate in zip(FORGOTTEN, gates, strict=True) if gate["ok"]] == []
+    assert all(gate["value"] >= 1 and gate["detail"] for gate in gates)
 
 
 RULE = {"cosine_limit": 0.5, "max_disagreeing_rows": 2}

@@ -10,11 +10,11 @@ import pytest
 from stub_capture import StubDetector, lit_frames, stub_capture, stub_face
 from stub_model import pack_stub_bundle
 
-from flash_sequencer.plan import challenge, default_plan
+from flash_sequencer.plan import FlashPlan, FlashStep, challenge, default_plan
 from sdk_reference.bundle import Bundle, load_bundle
 from sdk_reference.capture import Capture, Labels
 from sdk_reference.checker import Checker
-from sdk_reference.errors import CameraLost, ModelFailed, N0Mismatch
+from sdk_reference.errors import CameraLost, ModelFailed, N0Mismatch, PlanMismatch
 from sdk_reference.quality import QualityLimits
 from sdk_reference.runtime import ModelOutputs
 
@@ -111,6 +111,13 @@ def test_a_moving_face_is_a_retry(bundle: Bundle) -> None:
 def test_a_capture_of_another_length_is_an_error(bundle: Bundle, n0: int) -> None:
     with pytest.raises(N0Mismatch, match=f"{n0} frames"):
         Checker(bundle, StubDetector()).check(stub_capture(default_plan(n0)))
+
+
+def test_a_capture_whose_plan_has_no_colours_is_an_error(bundle: Bundle) -> None:
+    """Every face answers such a plan: that none of its rows disagrees says nothing."""
+    steps = tuple(FlashStep(rank, (level,) * 3, 300) for rank, level in enumerate((255, 190, 170, 150, 0)))
+    with pytest.raises(PlanMismatch, match="brightness only"):
+        Checker(bundle, StubDetector()).check(stub_capture(FlashPlan(steps)))
 
 
 @pytest.mark.parametrize("n0", [3, 4])

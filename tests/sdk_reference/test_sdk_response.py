@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from synthetic_faces import ScriptedDetector, lit_capture
 
-from flash_sequencer.plan import challenge, default_plan
+from flash_sequencer.plan import FlashPlan, FlashStep, challenge, default_plan
+from sdk_reference.errors import PlanMismatch
 from sdk_reference.preprocess import preprocess
-from sdk_reference.response import cosines, disagreements, expected_response, measured_response
+from sdk_reference.response import checked_expectation, cosines, disagreements, expected_response, measured_response
 
 RED, GREEN, BLUE = [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0], [0.0, -1.0, 1.0]
 
@@ -77,3 +78,34 @@ def test_the_limit_of_agreement_can_be_set() -> None:
 
 def test_cosines_are_undefined_where_no_colour_is_expected() -> None:
     assert np.isnan(cosines(np.array([RED]), np.zeros((1, 3)))).all()
+
+
+GREYS = FlashPlan(tuple(FlashStep(rank, (level,) * 3, 300) for rank, level in enumerate((255, 190, 170, 150, 0))))
+"""What the sequencer allows and nobody should decide by."""
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        expected_response(GREYS),
+        np.zeros((0, 3), np.float32),
+        np.array([[0.14, -0.14, 0.0]] * 6, np.float32),  # 0.198 long
+        expected_response(default_plan())[:5],
+        np.concatenate([expected_response(default_plan()), [[1, 0, -1]]]).astype(np.float32),
+        np.where(np.arange(18).reshape(6, 3) == 17, np.nan, expected_response(default_plan())),
+        np.where(np.arange(18).reshape(6, 3) == 0, np.inf, expected_response(default_plan())),
+    ],
+)
+def test_expectations_that_nothing_can_contradict_are_refused(expected: np.ndarray) -> None:
+    with pytest.raises(PlanMismatch):
+        checked_expectation(expected, 6)
+
+
+@pytest.mark.parametrize("profile", ["standard", "gentle"])
+@pytest.mark.parametrize("n0", [3, 5, 8])
+def test_expectations_of_challenges_are_not_refused(n0: int, profile: str) -> None:
+    for number in range(8):
+        expected = expected_response(challenge(bytes([number] * 16), n0, profile))
+        assert checked_expectation(expected, 2 * (n0 - 2)) is expected
+    one_colour = np.array([[0.15, -0.15, 0.0], *[[0.0] * 3] * 5], np.float32)  # 0.212 long
+    assert checked_expectation(one_colour, 6) is one_colour
