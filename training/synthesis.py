@@ -18,6 +18,7 @@ import json
 import zipfile
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ from training.dataset_folder import (
     read_dataset_record,
 )
 from training.errors import SettingsMismatch, require_choice, require_range
-from training.splits import TEST_DEVICES, TEST_SCENES, own_conditions
+from training.splits import SPLITS, TEST_DEVICES, TEST_SCENES, own_conditions, split_of
 from training.workers import MAX_WORKERS, Progress, no_progress, run_in_workers
 
 # Parts of the whole, per species, in the order of SPECIES.
@@ -93,6 +94,8 @@ class SimulationSettings:
     """Camera to a life-sized face in every capture; None draws it."""
     unseen_conditions: bool = True
     """Test subjects get phones and rooms of their own (`training.splits`); False: everyone gets any."""
+    split: str | None = None
+    """Only people of this split, e.g. `test` for a test set of new people; None: whoever is drawn."""
 
     def __post_init__(self) -> None:
         require_range("count", self.count, 1, MAX_COUNT)
@@ -103,6 +106,13 @@ class SimulationSettings:
             require_range("lux", self.lux, 0.0, MAX_LUX)
         if self.distance_cm is not None:
             require_range("distance_cm", self.distance_cm, *DISTANCES_CM)
+        if self.split is not None:
+            require_choice("split", self.split, SPLITS)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `dataset.json` says; a split only where there is one, as data sets said before there was any."""
+        values = asdict(self)
+        return values if self.split is not None else {key: values[key] for key in values if key != "split"}
 
     @property
     def subjects(self) -> int:
@@ -170,10 +180,18 @@ def recipes(settings: SimulationSettings) -> list[Recipe]:
     so that any stretch of the data set holds all species.
     """
     rng = np.random.default_rng([settings.seed, DATASET_VERSION])
-    people = rng.choice(SUBJECT_IDS, settings.subjects, replace=False)
+    people = _people(settings, rng)
     who = [part for species in SPECIES for part in _turns(settings, species, people[rng.permutation(len(people))])]
     shuffled = [who[k] for k in rng.permutation(len(who))]
     return [_recipe(settings, index, *part) for index, part in enumerate(shuffled)]
+
+
+def _people(settings: SimulationSettings, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw different people, of one split where the settings say so."""
+    if settings.split is None:
+        return rng.choice(SUBJECT_IDS, settings.subjects, replace=False)
+    of_split = (one for one in rng.permutation(SUBJECT_IDS) if split_of(subject_name(int(one))) == settings.split)
+    return np.fromiter(islice(of_split, settings.subjects), np.int64)
 
 
 def _turns(settings: SimulationSettings, species: str, people: npt.NDArray[np.int64]) -> list[tuple[str, str, int]]:
@@ -301,7 +319,7 @@ def dataset_record(settings: SimulationSettings) -> dict[str, Any]:
         "format": DATASET_FORMAT,
         "version": DATASET_VERSION,
         "simulated": True,
-        "settings": asdict(settings),
+        "settings": settings.to_dict(),
         "simulator_sha256": simulator_hash(),
     }
 

@@ -31,6 +31,9 @@ def simulate(
     same_conditions: Annotated[
         bool, typer.Option("--same-conditions", help="Let test subjects meet the phones and rooms of training, too.")
     ] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Only people of this split, e.g. test: a test set of new people at less cost.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object; no progress bar.")] = False,
 ) -> None:
     """Write simulated captures, labelled, in parallel; killed and started again it goes on where it stopped."""
@@ -51,6 +54,7 @@ def simulate(
         lux=lux,
         distance_cm=distance_cm,
         unseen_conditions=not same_conditions,
+        split=split,
     )
     with progress_bar("Simulating", quiet=json_output) as progress:
         made = write_simulated_dataset(out, settings, workers or default_workers(), progress)

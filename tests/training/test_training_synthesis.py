@@ -21,9 +21,11 @@ import pytest
 from sdk_reference.capture import load_capture
 from sdk_reference.errors import OutputNotWritable
 from simulator.capture import Shot, SimulatedCapture
+from simulator.stage import subject_name
 from simulator.stage_file import load_stage
 from training import synthesis
 from training.errors import DatasetInvalid, SettingOutOfRange, SettingsMismatch
+from training.splits import TEST_DEVICES, TEST_SCENES, split_of
 from training.synthesis import SimulationSettings, photograph_stage, recipes, stage_path, write_simulated_dataset
 
 SIZE = 128
@@ -100,6 +102,21 @@ def test_another_seed_gives_other_people_and_captures() -> None:
     one, two = recipes(SimulationSettings(48, seed=1)), recipes(SimulationSettings(48, seed=2))
     assert not {recipe.seed for recipe in one} & {recipe.seed for recipe in two}
     assert len({recipe.subject for recipe in one} & {recipe.subject for recipe in two}) <= 2
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_a_set_of_one_split_has_people_of_it_alone_and_their_conditions(split: str) -> None:
+    settings = SimulationSettings(400, seed=7, split=split)
+    made = recipes(settings)
+    assert {split_of(subject_name(one.subject)) for one in made} == {split}
+    assert len({one.subject for one in made}) == settings.subjects == 24
+    assert {one.device in TEST_DEVICES for one in made} == {split == "test"}
+    assert {one.scene in TEST_SCENES for one in made} == {split == "test"}
+    everybody = {one.subject for one in recipes(SimulationSettings(400, seed=7))}
+    assert everybody != {one.subject for one in made}
+    assert settings.to_dict()["split"] == split and "split" not in SimulationSettings(400).to_dict()
+    with pytest.raises(SettingOutOfRange, match="split"):
+        SimulationSettings(400, split="some")
 
 
 def test_a_capture_carries_its_plan_labels_and_depth(cheap: None, tmp_path: Path) -> None:
