@@ -97,7 +97,7 @@ RECIPES = {
     ),
     "mobile": TrainSettings(
         preset="mobile",
-        epochs=36,
+        epochs=30,
         batch_size=16,
         optimiser="adamw",
         learning_rate=1.5e-3,
