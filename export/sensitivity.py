@@ -23,7 +23,7 @@ MIN_LAYER_SNR_DB: Final = 30.0
 SURE: Final = 1e-3
 """Scores nearer than this to 0 or 1 say nothing about noise."""
 
-MARGIN: Final = 0.35
+MARGIN: Final = 0.2
 """The share of each limit that calibration captures may use; the rest is for captures that nobody calibrated on."""
 
 
