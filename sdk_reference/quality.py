@@ -122,7 +122,7 @@ def failures(quality: Quality, limits: QualityLimits) -> list[UserFailure]:
         found.append(
             Moved(
                 found=f"a movement of {quality.motion_px:.1f} template pixels",
-                expected=f"at most {limits.max_motion_px:g}",
+                expected=f"at most {limits.max_motion_px:.3g}",
                 remedy="hold the phone and your head still while the screen flashes",
             )
         )
@@ -149,10 +149,10 @@ def _flash_failures(quality: Quality, limits: QualityLimits) -> list[UserFailure
     remedy = "go where it is darker, come closer and set the screen to full brightness"
     if not quality.flash_to_ambient >= limits.min_flash_to_ambient:
         found = f"screen light of {quality.flash_to_ambient:.3f} times the ambient light"
-        return [FlashTooWeak(found=found, expected=f"at least {limits.min_flash_to_ambient:g}", remedy=remedy)]
+        return [FlashTooWeak(found=found, expected=f"at least {limits.min_flash_to_ambient:.3g}", remedy=remedy)]
     if not quality.flash_snr >= limits.min_flash_snr:
         found = f"screen light of {quality.flash_snr:.1f} times the noise"
-        return [FlashTooWeak(found=found, expected=f"at least {limits.min_flash_snr:g}", remedy=remedy)]
+        return [FlashTooWeak(found=found, expected=f"at least {limits.min_flash_snr:.3g}", remedy=remedy)]
     return []
 
 
