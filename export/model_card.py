@@ -128,8 +128,8 @@ def gates_rule(record: Mapping[str, Any]) -> str:
         )
     return (
         "Along each quality the share of wrong verdicts was fitted by a curve that may only fall as quality rises; the "
-        f"limit stands where it comes down to {gates.TOLERATED:g} times the error of the better half, but refuses at "
-        f"most {gates.MOST_REFUSED * 100:g} % of the live captures that the others leave (`training.gates`)."
+        f"limit stands where it comes down to {gates.TOLERATED:g} times the error of the better half, but all limits "
+        f"together refuse at most {gates.MOST_REFUSED * 100:g} % of live captures (`training.gates`)."
     )
 
 

@@ -3,10 +3,10 @@
 The paper judges every capture. A phone that guesses in sunlight turns honest people away and lets attacks through, so
 captures that the model cannot judge become `retry`. Which ones those are is measured: along each quality the share of
 wrong verdicts is fitted by a curve that may only fall as quality rises (isotonic regression), and the limit is where
-that curve comes down to `TOLERATED` times the error of the better half. No limit refuses more than `MOST_REFUSED` of
-the live captures that the others leave, all together no more than `MOST_REFUSED_TOGETHER`, and none is looser than the
-limits that the training itself used. Without the second bound a better model would refuse more people: the fewer its
-errors, the more of what is left counts as hard to judge (docs/log.md). Live captures weigh as much as attacks, and the
+that curve comes down to `TOLERATED` times the error of the better half. All together they refuse no more than
+`MOST_REFUSED` of the live captures, and none is looser than the limits that the training itself used. Without that
+bound a better model would refuse more people: the fewer its errors, the more of what is left counts as hard to judge
+(docs/log.md). Live captures weigh as much as attacks, and the
 species of attacks alike. All of it happens on validation captures; the test split has no part in it.
 """
 
@@ -31,10 +31,8 @@ TOLERATED = 1.5
 """Times the error of the better half: beyond, a capture is not judged."""
 LEAST_ERROR = 0.02
 """A better half without errors tolerates this share all the same."""
-MOST_REFUSED = 0.25
-"""Of live captures, by one limit."""
-MOST_REFUSED_TOGETHER = 0.15
-"""Of live captures within the training's own limits, by all that are fitted: a person turned away is an error, too, and
+MOST_REFUSED = 0.15
+"""Of live captures within the training's own limits, by all limits together: a person turned away is an error, too, and
 refusing the next fifth of them bought 0.8 points of EER on the validation split (docs/log.md)."""
 FEWEST = 300
 """Captures below which nothing is fitted: the limits stay as they are."""
@@ -133,10 +131,10 @@ def fit_limits(scored: Scored, base: QualityLimits) -> QualityLimits:
     threshold = metrics.eer(scored.scores[kept], scored.live[kept]).threshold
     wrong = (scored.scores >= threshold) != scored.live
     limits, species = base, np.asarray(scored.species)
-    must_stay = (1.0 - MOST_REFUSED_TOGETHER) * (scored.live & kept).sum()
+    must_stay = (1.0 - MOST_REFUSED) * (scored.live & kept).sum()
     for gate in GATES:
         kept = passing(qualities, limits)
-        refusable = min(MOST_REFUSED, 1.0 - must_stay / (scored.live & kept).sum())
+        refusable = 1.0 - must_stay / (scored.live & kept).sum()
         found = _limit(gate.goodness(qualities)[kept], wrong[kept], species[kept], max(refusable, 0.0))
         if found is not None:
             limits = replace(limits, **{gate.limit: gate.as_limit(found)})  # of captures within `limits`: no looser
