@@ -14,6 +14,7 @@ from training import rate_tables
 from training.breakdown import DISTANCE_EDGES_CM, band, breakdowns, tone_group
 from training.controls_report import LUX_EDGES
 from training.counted import FEWEST, Counted, count
+from training.data import person_code
 from training.evaluation_goals import evaluation_goals
 from training.metrics import Rate
 from training.outcomes import Outcome
@@ -162,11 +163,22 @@ def test_a_statement_is_certain_only_about_the_data_of_the_training() -> None:
     assert stated(captures, {"sha256": "other"})["certain"] is False
 
 
-def test_people_of_the_training_in_a_test_split_are_a_defect_and_elsewhere_are_told() -> None:
-    captures = [outcome(subject="t")]
-    with pytest.raises(AssertionError, match="more than one split"):
-        stated(captures, {})
-    assert stated(captures, {}, split="all")["subjects"] == {"evaluated": 1, "overlap": 1}
+@pytest.mark.parametrize("split", ["test", "all"])
+@pytest.mark.parametrize(
+    ("trained_on", "overlap"),
+    [
+        ({"splits": {"train": {"people": [person_code("t"), person_code("u")]}}}, 1),  # by the run's record
+        ({"splits": {"train": {"people": [person_code("u")]}}, "sha256": "same"}, 0),  # which knows better than names
+        ({"sha256": "same"}, 1),  # an older run's record, on the data of its training
+        ({"sha256": "other"}, None),
+        ({}, None),
+    ],
+)
+def test_people_of_the_training_are_told_where_they_are_known(
+    trained_on: dict[str, Any], overlap: int | None, split: str
+) -> None:
+    captures = [outcome(subject="t"), outcome(subject="v"), outcome(subject="v")]
+    assert stated(captures, trained_on, split)["subjects"] == {"evaluated": 2, "overlap": overlap}
 
 
 def test_goals_are_missed_met_or_cannot_be_told() -> None:
