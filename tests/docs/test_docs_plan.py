@@ -6,12 +6,11 @@ import hashlib
 import json
 import random
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from node_script import from_reader, needs_any_node, run_node
 
 from flash_sequencer.draw import CONTEXTS
 from flash_sequencer.palette import GENTLE, GENTLE_LADDER, MAX_N0, MIN_N0, PROFILES, SATURATED_HUES, STANDARD
@@ -28,8 +27,6 @@ STEP = re.compile(r"(\d) #([0-9a-f]{6}) (\d+)")
 TRIPLE = re.compile(r"\| (\d+), (\d+), (\d+)(?= \|)")
 
 Steps = list[tuple[int, str, int]]
-
-needs_any_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 
 def steps_of(plan: FlashPlan) -> Steps:
@@ -103,18 +100,13 @@ def drawn_by_node(calls: list[tuple[Any, ...]], folder: Path) -> list[Any]:
     (folder / "calls.json").write_text(json.dumps(calls), encoding="utf-8")
     script = (
         "import { readFileSync } from 'node:fs';"
-        "import { canonicalJson, challenge, planHash } from "
-        f"{json.dumps((DOCS / 'reader' / 'plan.mjs').as_uri())};"
+        f"{from_reader('canonicalJson, challenge, planHash', 'plan.mjs')}"
         "const answers = JSON.parse(readFileSync('calls.json')).map((call) => {"
         "  try { const plan = challenge(...call); return [canonicalJson(plan), planHash(plan)]; }"
         "  catch (error) { return error.constructor.name; } });"
         "console.log(JSON.stringify(answers));"
     )
-    (folder / "script.mjs").write_text(script, encoding="utf-8")
-    done = subprocess.run(
-        ["node", "script.mjs"], cwd=folder, check=True, timeout=60, capture_output=True, encoding="utf-8"
-    )
-    answers: list[Any] = json.loads(done.stdout)
+    answers: list[Any] = json.loads(run_node(script, folder))
     return answers
 
 

@@ -15,7 +15,6 @@ from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 from simulator.stage_file import stage_bytes
 from training import data as data_module
-from training import photographs
 from training.augment import NO_AUGMENTATION, AugmentSettings
 from training.data import CaptureData, CaptureDataset, PreparedData, join_stores
 from training.photographs import PhotographStore, show_again
@@ -135,11 +134,11 @@ def test_a_damaged_photograph_is_made_again(tmp_path: Path, damage: str) -> None
 
 
 def test_a_full_disk_is_no_end_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object, **arrays: object) -> None:
+    def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
     store = PhotographStore(tmp_path)
-    monkeypatch.setattr(photographs.np, "savez", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     for _ in range(2):
         with pytest.warns(UserWarning, match="No space left"):
             np.testing.assert_array_equal(store.take(0, 0, a_photograph).aligned, a_photograph().aligned)
