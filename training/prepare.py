@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 
 from sdk_reference.align import TEMPLATE, Affine
 from sdk_reference.atomic_files import writing_to
@@ -61,6 +60,7 @@ from training.store import (
     require_finite_depth,
     rewrite_index,
 )
+from training.taking_turns import alone
 from training.workers import Progress, no_progress, run_in_workers
 
 LOCK_FILE = ".preparing.lock"
@@ -113,23 +113,8 @@ def prepare_dataset(
     Of several processes one prepares, and the others wait and find it prepared. Raises `DatasetInvalid`, one of its
     kinds or `OutputNotWritable`. `detector_factory` is called once per process.
     """
-    with _alone_in(folder):
+    with alone(folder / LOCK_FILE) if folder.is_dir() else nullcontext():
         return _prepare(folder, workers, progress, detector_factory)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes from preparing the same data set meanwhile."""
-    if not folder.is_dir():
-        yield
-        return
-    lock = FileLock(folder / LOCK_FILE)
-    with writing_to(folder / LOCK_FILE):
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _prepare(folder: Path, workers: int, progress: Progress, detector_factory: DetectorFactory) -> AlignedStore:

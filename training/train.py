@@ -14,14 +14,13 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from filelock import FileLock
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
@@ -60,6 +59,7 @@ from training.processes import lost_processes_are_errors
 from training.run_keeper import RunKeeper, read_log
 from training.run_record import Plan, Task, record_of
 from training.settings import TrainSettings
+from training.taking_turns import alone
 from training.training_progress import TrainingProgress
 
 
@@ -87,7 +87,7 @@ def train(
     with torch_threads(machine.threads), lost_processes_are_errors():
         trainer = new_trainer(out, settings, machine, callbacks)
         require_equal_shares(settings.batch_size, trainer.world_size)
-        with _one_process_at_a_time(out, trainer):
+        with alone(lock_of(out)) if trainer.world_size > 1 else nullcontext():
             task = begin(out, folders, settings, machine, trainer, detector_factory, begun_with)
         if not (out / RUN_FILE).is_file():
             network = fit(trainer, out, task)
@@ -156,22 +156,6 @@ def require_same_network(begun_with: Run, plan: Plan) -> None:
             expected=", ".join(f"{name} {b!r}" for name, _, b in differing[:4]),
             remedy="begin with a run of the same preset and number of frames, or without --from",
         )
-
-
-@contextmanager
-def _one_process_at_a_time(out: Path, trainer: lightning.Trainer) -> Iterator[None]:
-    """Let the first process that comes prepare the data; the others then find it prepared."""
-    if trainer.world_size == 1:
-        yield
-        return
-    with writing_to(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(lock_of(out))
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def lock_of(out: Path) -> Path:
