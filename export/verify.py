@@ -117,8 +117,8 @@ def all_gates(bundle: Bundle, goldens: tuple[GoldenCapture, ...], detector: Land
     yield Finding("required files missing", not missing, float(len(missing)), 0.0, ", ".join(missing))
     for golden in goldens:
         yield from replay(golden, bundle.manifest, detector)
-    if DECISION_CASES in bundle.manifest.files:
-        yield replay_decisions(read_decisions(bundle), bundle.manifest)
+    if cases := read_decisions(bundle):
+        yield replay_decisions(cases, bundle.manifest)
     yield from decision_gates(bundle)
     for artifact in bundle.manifest.artifacts:
         yield from artifact_gates(bundle, artifact, goldens, detector)

@@ -116,11 +116,10 @@ class PreparedData:
 
     def _describe(self, split: str) -> dict[str, Any]:
         usable = self.usable(split)
-        people = {example.record.subject for example in usable}
         return {
             "captures": len(usable),
-            "subjects": len(people),
-            "people": sorted(person_code(name) for name in people),
+            "subjects": len({example.record.subject for example in usable}),
+            "people": sorted({person_code(example.record.subject) for example in self.by_split[split]}),
             "species": dict(sorted(Counter(example.record.species for example in usable).items())),
             "devices": self.places(split, "device"),
             "scenes": self.places(split, "scene"),

@@ -9,14 +9,17 @@ and a training that is taken up again draws the same.
 
 from __future__ import annotations
 
-import os
+import io
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from sdk_reference.atomic_files import write_atomically
+from sdk_reference.errors import OutputNotWritable
 from training.augment import AugmentSettings, place_depth
 from training.relight import Relit
 
@@ -37,11 +40,12 @@ class PhotographStore:
         if kept is not None:
             return kept
         made = make()
-        try:
+        with suppress(OSError):
             self._path(position, generation - 1).unlink(missing_ok=True)  # first: its room may be what is wanted
-            _write(path, made)
-        except OSError as error:  # a full disk slows a training down; it must not end it
-            warnings.warn(f"{self.folder}: photographs are not kept and made again each time ({error})", stacklevel=2)
+        try:
+            write_atomically(path, _archive(made))
+        except OutputNotWritable as error:  # a full disk slows a training down; it must not end it
+            warnings.warn(f"photographs are not kept and made again each time ({error})", stacklevel=2)
         return made
 
     def _path(self, position: int, generation: int) -> Path:
@@ -57,15 +61,10 @@ def _read(path: Path) -> Relit | None:
         return None
 
 
-def _write(path: Path, photograph: Relit) -> None:
-    """Put a photograph in place whole. Not forced to disk: what a power cut takes is made again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}-{os.getpid()}.npz")
-    try:
-        np.savez(part, aligned=photograph.aligned, depth=photograph.depth, response=photograph.response)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _archive(photograph: Relit) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, aligned=photograph.aligned, depth=photograph.depth, response=photograph.response)
+    return content.getvalue()
 
 
 def show_again(photograph: Relit, settings: AugmentSettings, rng: np.random.Generator) -> Relit:
