@@ -12,6 +12,7 @@ from copy import deepcopy
 from typing import Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.modules import bin_values
@@ -49,33 +50,44 @@ class DeployNetwork(nn.Module):
 
     def forward(self, differential: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         net = self.network
-        features = net.stem(differential)
-        attention = self._attention(differential)
+        frames = net.coarse(differential)
+        features = net.stem(frames)
+        attention = self._attention(frames)
         if net.joint_stem is None:
-            type_logits = net.type_gate(differential)
+            type_logits = net.type_gate(frames)
             depth = self._fuse(attention, _expectation(net.depth_logits(features, type_logits), self.depth_values))
         else:
-            stacked = differential.reshape(1, -1, *differential.shape[2:])
             fused = (features * attention.permute(2, 0, 1).unsqueeze(1)).sum(dim=0, keepdim=True)
-            type_logits = net.type_gate(stacked)
-            depth = _expectation(net.depth_logits(fused, type_logits, net.joint_stem(stacked)), self.depth_values)
+            type_logits = net.type_gate(_stacked(frames))
+            joint = net.joint_stem(_stacked(differential))
+            depth = _expectation(net.depth_logits(fused, type_logits, joint), self.depth_values)
         score_logits = net.classification_head(depth.unsqueeze(0))
         return (
             torch.softmax(score_logits, dim=-1)[:, LIVE],
             torch.softmax(type_logits.mean(dim=0), dim=-1),
-            depth,
+            self._widened(depth),
             net.flash_response_head(features),
         )
 
-    def _attention(self, differential: Tensor) -> Tensor:
+    def _widened(self, depth: Tensor) -> Tensor:
+        """1×h×w → 1×S/4×S/4, the contract's size; each value is repeated where the network's own map is smaller."""
+        detail = self.network.settings.joint_detail
+        return depth if detail == 1 else F.interpolate(depth.unsqueeze(0), scale_factor=float(detail)).squeeze(0)
+
+    def _attention(self, frames: Tensor) -> Tensor:
         """A with the frames last, h×w×N."""
         gate = self.network.attention_gate
-        values = _expectation(gate.unet(gate.stem(differential)), self.attention_values)
+        values = _expectation(gate.unet(gate.stem(frames)), self.attention_values)
         return torch.softmax(values.permute(1, 2, 0), dim=-1)
 
     def _fuse(self, attention: Tensor, frame_depth: Tensor) -> Tensor:
         """h×w×N and N×h×w → 1×h×w."""
         return (attention * frame_depth.permute(1, 2, 0)).sum(dim=-1).unsqueeze(0)
+
+
+def _stacked(frames: Tensor) -> Tensor:
+    """N×3×h×w → 1×3N×h×w."""
+    return frames.reshape(1, -1, *frames.shape[2:])
 
 
 def _expectation(logits: Tensor, values: Tensor) -> Tensor:

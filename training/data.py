@@ -164,9 +164,11 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         seed: int,
         in_batches: bool = False,
         photographs: PhotographStore | None = None,
+        map_size: int | None = None,
     ) -> None:
         """`in_batches`: leave relit captures to be photographed on a GPU, a whole batch at once. `photographs`: where
-        those wait that serve several draws; without it each draw makes its own again, to the same bits."""
+        those wait that serve several draws; without it each draw makes its own again, to the same bits. `map_size`:
+        side of the network's depth map; None for a quarter of its input's."""
         self.stores = tuple(stores)
         self.examples = tuple(examples)
         self.preprocess = preprocess
@@ -174,13 +176,14 @@ class CaptureDataset(Dataset[dict[str, Any]]):
         self.seed = seed
         self.in_batches = in_batches
         self.photographs = photographs
+        self.map_size = map_size or preprocess.input_size // DOWNSAMPLING
         self.layers = tuple(LayerStore(store.folder) for store in self.stores)
 
     def __len__(self) -> int:
         return len(self.examples)
 
     def __getitem__(self, draw: Draw | tuple[int, int]) -> dict[str, Any]:
-        """Return input (N,3,S,S), depth (S/4,S/4), response (N,3), all float32, live and species (int).
+        """Return input (N,3,S,S), depth (s,s) of side `map_size`, response (N,3), all float32, live and species (int).
 
         `in_batches` a relit capture has a `sheet` (`training.batch_relight`) in place of the input.
         """
@@ -194,7 +197,7 @@ class CaptureDataset(Dataset[dict[str, Any]]):
             shown, depth, response = self._drawn(draw)
         return {
             **shown,
-            "depth": torch.from_numpy(area_average(depth, self.preprocess.input_size // DOWNSAMPLING)),
+            "depth": torch.from_numpy(area_average(depth, self.map_size)),
             "response": torch.from_numpy(response),
             "live": int(example.species_index == LIVE_SPECIES),
             "species": example.species_index,
@@ -269,9 +272,11 @@ class CaptureData(lightning.LightningDataModule):
         weights: Mapping[str, float] = EVEN,
         in_batches: bool = False,
         photographs: PhotographStore | None = None,
+        map_size: int | None = None,
     ) -> None:
         """`in_batches`: relit captures are photographed on the training's device (`training.batch_relight`).
-        `photographs`: where photographs wait that serve several draws."""
+        `photographs`: where photographs wait that serve several draws. `map_size`: side of the network's depth map;
+        None for a quarter of its input's."""
         super().__init__()
         self.data = data
         self.weights = weights
@@ -279,16 +284,25 @@ class CaptureData(lightning.LightningDataModule):
         self.loader_workers = loader_workers
         training = data.by_split["train"] if use_refused else data.usable("train")
         self.training_set = CaptureDataset(
-            data.stores, training, preprocess, augmentation, seed, in_batches, photographs
+            data.stores, training, preprocess, augmentation, seed, in_batches, photographs, map_size
         )
-        self.validation_set = CaptureDataset(data.stores, data.usable("val"), preprocess, augmentation, seed)
+        self.validation_set = CaptureDataset(
+            data.stores, data.usable("val"), preprocess, augmentation, seed, map_size=map_size
+        )
         require_both_classes("train", species_of(self.training_set))
         require_both_classes("val", species_of(self.validation_set))
 
     def all_of(self, split: str) -> CaptureDataset:
         """Return all captures of a split with an aligned face, those beyond a quality limit included, as they are."""
         known = self.training_set
-        return CaptureDataset(known.stores, self.data.by_split[split], known.preprocess, NO_AUGMENTATION, known.seed)
+        return CaptureDataset(
+            known.stores,
+            self.data.by_split[split],
+            known.preprocess,
+            NO_AUGMENTATION,
+            known.seed,
+            map_size=known.map_size,
+        )
 
     @property
     def steps_per_epoch(self) -> int:

@@ -223,18 +223,19 @@ class Experts(nn.Module):
 
 
 class JointStem(nn.Module):
-    """All N differences of a capture at once, before anything is pooled: B×3N×S×S → B×C×S/4×S/4.
+    """All N differences of a capture at once, before anything is pooled: B×3N×S×S → B×C×s×s, s = S / (4·`detail`).
 
     Not in the paper, which shows its network one difference at a time and mixes their depth maps in the end. What tells
-    a mask lies at the edge of the noise in each of them; here they can be weighed against each other first.
+    a mask lies at the edge of the noise in each of them; here they can be weighed against each other first. `detail` is
+    1 or 2: how many times as wide as everybody else's this one's view is.
     """
 
-    def __init__(self, differences: int, widths: Sequence[int]) -> None:
+    def __init__(self, differences: int, widths: Sequence[int], detail: int = 1) -> None:
         super().__init__()
         first, second, third = widths
         self.layers = nn.Sequential(
             conv_norm(COLOUR_CHANNELS * differences, first, stride=2),
-            conv_norm(first, second),
+            conv_norm(first, second, stride=detail),
             conv_norm(second, third, stride=2),
         )
 

@@ -8,9 +8,9 @@ widths 32→64 in, 32-64-128 down, 32-32 up. With these the count is 18.43 M (+1
 undocumented, but without weight in the count: where batch normalisation stands, and that the attention's soft-argmax
 runs to 1 like the depth's, not to 255.
 
-`MOBILE` is the same class with settings for a phone and for training on two CPU cores: 128×128 input, fewer bins, and
-few channels in dense 3×3 blocks, which train faster there than depthwise ones. It has 0.21 M parameters and takes
-0.61 GFLOP (0.30 GMAC) per capture.
+`MOBILE` is the same class with settings for a phone and for training on two CPU cores: fewer bins, and few channels in
+dense 3×3 blocks, which train faster there than depthwise ones. One convolution alone sees the input's 256×256, the first
+of the joint stem; the rest sees means of 2×2 pixels. It has 0.29 M parameters and takes 0.71 GFLOP (0.36 GMAC) per capture.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.modules import (
@@ -98,6 +99,9 @@ class NetworkSettings:
     experts, which then run once instead of N times."""
     joint_widths: tuple[int, ...] = ()
     """Channels of the joint stem's three convolutions; early fusion only."""
+    joint_detail: int = 1
+    """1, or 2: all but the joint stem see means over 2×2 pixels of the input, and every map is half as wide; early
+    fusion only."""
     shared_encoder: bool = False
     """Whether the experts share one encoder."""
     response_width: int = 64
@@ -122,7 +126,7 @@ class NetworkSettings:
     @property
     def map_size(self) -> int:
         """Side of the depth map in pixels."""
-        return self.input_size // DOWNSAMPLING
+        return self.input_size // (DOWNSAMPLING * self.joint_detail)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -151,7 +155,7 @@ def _unets(s: NetworkSettings) -> tuple[tuple[tuple[int, ...], tuple[int, ...]],
 def _check(settings: NetworkSettings) -> None:
     """Raise ValueError for sizes that cannot be built, naming the setting."""
     levels = max(len(settings.expert_encoder_widths), len(settings.attention_encoder_widths))
-    multiple = DOWNSAMPLING * 2 ** (levels - 1)
+    multiple = DOWNSAMPLING * 2 ** (levels - 1) * (2 if settings.joint_detail == 2 else 1)
     problems = {
         "n0 must be 3 to 8": not 3 <= settings.n0 <= 8,
         f"input_size must be a positive multiple of {multiple}": settings.input_size <= 0
@@ -165,6 +169,8 @@ def _check(settings: NetworkSettings) -> None:
         f"fusion must be one of {FUSIONS}": settings.fusion not in FUSIONS,
         "joint_widths must be three for early fusion and none for late": len(settings.joint_widths)
         != (3 if settings.fusion == "early" else 0),
+        "joint_detail must be 1, or with early fusion 2": settings.joint_detail not in (1, 2)
+        or (settings.joint_detail == 2 and settings.fusion != "early"),
         "widths joined by adding must be equal": settings.skip == "add"
         and any(
             tuple(decoder[: len(encoder) - 2]) != tuple(reversed(encoder[:-2])) for encoder, decoder in _unets(settings)
@@ -181,7 +187,7 @@ def _check(settings: NetworkSettings) -> None:
 PAPER = NetworkSettings()
 # Widths are multiples of 16: others leave the CPU's vector paths, and batch normalisation alone then costs half a step.
 MOBILE = NetworkSettings(
-    input_size=128,
+    input_size=256,
     depth_bins=32,
     block="dense",
     skip="add",
@@ -203,6 +209,7 @@ MOBILE = NetworkSettings(
     head_widths=(16, 8, 4),
     fusion="early",
     joint_widths=(32, 32, 64),
+    joint_detail=2,
     shared_encoder=True,
     response_width=32,
     response_kernel=3,
@@ -213,7 +220,8 @@ PRESETS = {"paper": PAPER, "mobile": MOBILE}
 
 @dataclass(frozen=True)
 class NetworkOutputs:
-    """Everything one forward pass gives, for B captures of N differential frames; h = w = S/4. float32 throughout."""
+    """Everything one forward pass gives, for B captures of N differential frames; h = w = `map_size`. float32
+    throughout."""
 
     score_logits: Tensor
     """B×2, order spoof, live."""
@@ -245,7 +253,7 @@ class ATRFAS(nn.Module):
         early = s.fusion == "early"
         self.settings = settings
         self.stem = Stem(s.stem_widths)
-        self.joint_stem = JointStem(s.n_frames, s.joint_widths) if early else None
+        self.joint_stem = JointStem(s.n_frames, s.joint_widths, s.joint_detail) if early else None
         self.position_embedding = PositionEmbedding(s.stem_widths[-1], s.map_size)
         self.experts = _experts(s, s.stem_widths[-1] + (s.joint_widths[-1] if early else 0))
         self.type_gate = TypeGate(
@@ -266,17 +274,16 @@ class ATRFAS(nn.Module):
     def forward(self, differential: Tensor) -> NetworkOutputs:
         self._check_input(differential)
         by_capture = partial(_by_capture, batch=differential.shape[0])
-        frames = differential.flatten(0, 1)
+        frames = self.coarse(differential.flatten(0, 1))
         features = self.stem(frames)
         attention = torch.softmax(by_capture(self.attention_gate(frames)), dim=1)
         if self.joint_stem is None:
             type_logits = self.type_gate(frames).float()
             depth_logits = self.depth_logits(features, type_logits)
         else:
-            stacked = differential.flatten(1, 2)
             fused = (by_capture(features) * attention.unsqueeze(2).to(features.dtype)).sum(dim=1)
-            type_logits = self.type_gate(stacked).float()
-            depth_logits = self.depth_logits(fused, type_logits, self.joint_stem(stacked))
+            type_logits = self.type_gate(by_capture(frames).flatten(1, 2)).float()
+            depth_logits = self.depth_logits(fused, type_logits, self.joint_stem(differential.flatten(1, 2)))
         frame_depth = by_capture(bin_expectation(depth_logits))
         depth = frame_depth[:, 0] if self.joint_stem is not None else self.fusion(attention, frame_depth)
         score_logits = self.classification_head(depth.unsqueeze(1)).float()
@@ -291,6 +298,11 @@ class ATRFAS(nn.Module):
             depth=depth,
             flash_response=by_capture(self.flash_response_head(features).float()),
         )
+
+    def coarse(self, frames: Tensor) -> Tensor:
+        """What all but the joint stem sees of frames F×3×S×S: means over `joint_detail`² pixels."""
+        detail = self.settings.joint_detail
+        return frames if detail == 1 else F.avg_pool2d(frames, detail)
 
     def depth_logits(self, features: Tensor, type_logits: Tensor, joint: Tensor | None = None) -> Tensor:
         """Stem features F×C×h×w and gate logits F×3 → mixed logits over depth bins, F×K×h×w (section 1.4).

@@ -127,6 +127,7 @@ def begin(
         weights={"mask": settings.mask_weight},
         in_batches=trainer.strategy.root_device.type == "cuda",
         photographs=PhotographStore(out / PHOTOGRAPHS_FOLDER),
+        map_size=plan.network.map_size,
     )
     loaders.require_enough_for(trainer.world_size)
     begin_run(out, plan)

@@ -27,7 +27,7 @@ from sdk_reference.coreml_backend import CoreMLBackend
 from sdk_reference.errors import ModelFailed
 from training.network import ATRFAS
 
-LATE = replace(SETTINGS, fusion="late", joint_widths=(), shared_encoder=False)
+LATE = replace(SETTINGS, fusion="late", joint_widths=(), joint_detail=1, shared_encoder=False)
 PRECISIONS = ("fp32", "fp16", "int8_weights")
 
 

@@ -14,7 +14,10 @@ from export.onnx import OPSET, export_onnx, structure_gates
 from training.network import ATRFAS, MOBILE
 
 SETTINGS = replace(MOBILE, n0=4, input_size=64)
-FUSIONS = {"early": SETTINGS, "late": replace(SETTINGS, fusion="late", joint_widths=(), shared_encoder=False)}
+FUSIONS = {
+    "early": SETTINGS,
+    "late": replace(SETTINGS, fusion="late", joint_widths=(), joint_detail=1, shared_encoder=False),
+}
 SHAPE = (4, 3, 64, 64)
 MOVES = ("Transpose", "Unsqueeze", "Reshape")
 """Operations that leave values as they are."""

@@ -21,6 +21,7 @@ TINY = replace(
     expert_encoder_widths=(4, 6, 8),
     expert_decoder_widths=(6, 4),
     skip="concatenate",
+    joint_detail=1,
     type_gate_widths=(4, 4, 6),
     attention_stem_widths=(4, 4),
     attention_input_width=4,
@@ -29,7 +30,7 @@ TINY = replace(
     attention_bins=4,
     response_width=6,
 )
-LATE = replace(TINY, fusion="late", joint_widths=(), shared_encoder=False)
+LATE = replace(TINY, fusion="late", joint_widths=(), joint_detail=1, shared_encoder=False)
 BOTH_FUSIONS = pytest.mark.parametrize("tiny", [TINY, LATE], ids=lambda settings: settings.fusion)
 
 
@@ -68,7 +69,7 @@ def test_mobile_preset_keeps_its_budget():
     parameters, macs = count(MOBILE)
     assert parameters <= 0.3e6
     assert 2 * macs <= 0.75e9
-    assert MOBILE.input_size == 128
+    assert (MOBILE.input_size, MOBILE.map_size) == (256, 32)
 
 
 def test_every_tensor_of_the_paper_has_the_papers_shape():
@@ -123,6 +124,20 @@ def test_outputs_have_the_agreed_shapes_for_any_number_of_frames(tiny, n0, frame
         "depth": (2, 8, 8),
         "flash_response": (2, frames, 3),
     }
+
+
+def test_only_the_joint_stem_sees_more_than_means_of_pixels():
+    settings = replace(TINY, input_size=64, joint_detail=2)
+    network = ATRFAS(settings).eval()
+    x = differential(settings) / 2
+    fine = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).tile(32, 32) / 4  # whose means of 2×2 are 0
+    with torch.no_grad():
+        plain, detailed = network(x), network(x + fine)
+        assert plain.depth.shape == (2, 8, 8)
+        assert plain.attention.shape == (2, 6, 8, 8)
+        for name in ("attention", "type_logits", "flash_response"):
+            assert torch.allclose(getattr(plain, name), getattr(detailed, name), atol=1e-5), name
+        assert (plain.frame_depth_logits - detailed.frame_depth_logits).abs().max() > 1e-4
 
 
 def test_attention_sums_to_one_over_the_frames_at_each_pixel():
@@ -255,6 +270,9 @@ def test_settings_with_unknown_or_missing_names_are_refused(change, names):
         ({"joint_widths": (4, 4)}, "joint_widths"),
         ({"joint_widths": ()}, "joint_widths"),
         ({"fusion": "late"}, "joint_widths"),
+        ({"joint_detail": 3}, "joint_detail"),
+        ({"fusion": "late", "joint_widths": (), "joint_detail": 2}, "joint_detail"),
+        ({"input_size": 24, "joint_detail": 2}, "input_size"),
     ],
 )
 def test_settings_that_cannot_be_built_are_refused(change, text):
