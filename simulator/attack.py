@@ -24,6 +24,7 @@ from simulator.replays import Replay
 from simulator.scene import SKIN, Finish, LightLayers, Pose, View, render_head
 from simulator.sheet import FLAT
 from simulator.streams import stream
+from simulator.truth_landmarks import ShownFace
 
 ATTACKER_BEHIND_CM = 9.0
 """How far behind a cut paper the attacker's eyes are: his nose must not pierce it."""
@@ -36,6 +37,8 @@ class Artefact:
     """What stands before the camera, rendered."""
 
     layers: LightLayers
+    shown: ShownFace
+    """Whose face it shows, and where."""
     scale: float = 1.0
     """Shown face over life size; the artefact's distance is that of a live face times it."""
     detail: str = ""
@@ -63,11 +66,13 @@ def present(
     """
     rng = stream(seed, "artefact")
     if species == "live":
-        return Artefact(render_head(identity, mesh, framing.head_pose(), view, lighting, skin))
+        layers = render_head(identity, mesh, framing.head_pose(), view, lighting, skin)
+        return Artefact(layers, ShownFace(identity, mesh, framing.head_pose()))
     if species == "mask":
         mask = Mask.draw(rng, instrument)
         shown, shape = mask.shaped(identity, mesh)
-        return Artefact(render_head(shown, shape, framing.head_pose(), view, lighting, mask.finish), detail=mask.detail)
+        layers = render_head(shown, shape, framing.head_pose(), view, lighting, mask.finish)
+        return Artefact(layers, ShownFace(shown, shape, framing.head_pose()), detail=mask.detail)
     if species == "replay":
         return _replay(rng, instrument, identity, mesh, framing, view, lighting, cues)
     return _print(rng, seed, instrument, identity, mesh, framing, view, lighting, cues)
@@ -92,7 +97,8 @@ def _replay(
     betrayal = ReplayCues.draw(rng) if cues else None
     hanging = Hanging(FLAT, _held_pose(framing, replay.scale), replay.scale, framing.distance_cm, view)
     portrait = take_portrait(rng, identity, mesh, hanging, lighting.ambient, neutral=False)
-    return Artefact(replay.render(portrait, hanging, lighting, betrayal), replay.scale, replay.detail)
+    layers = replay.render(portrait, hanging, lighting, betrayal)
+    return Artefact(layers, portrait.shown, replay.scale, replay.detail)
 
 
 def _print(
@@ -117,7 +123,7 @@ def _print(
     layers = paper.render(portrait, hanging, lighting, betrayal)
     if paper.cut:
         layers = _attacker(stream(seed, "attacker"), framing, view, lighting, layers).under(layers)
-    return Artefact(layers, paper.scale, paper.detail)
+    return Artefact(layers, portrait.shown, paper.scale, paper.detail)
 
 
 def _attacker(

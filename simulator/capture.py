@@ -172,7 +172,7 @@ def photograph(stage: Stage, shot: Shot) -> SimulatedCapture:
         )
         timestamps[rank] = times_ns[moment]
         if rank == 0:
-            depth_mm = _millimetres(move(stage.layers.depth_cm, source, nearest=True))
+            depth_mm = millimetres(move(stage.layers.depth_cm, source, nearest=True))
     return SimulatedCapture(frames, tuple(timestamps), depth_mm, labels)
 
 
@@ -203,5 +203,6 @@ def _draw_times(rng: np.random.Generator, count: int) -> list[int]:
     return [int(start + beat * FRAME_PERIOD_NS + wobble) for beat, wobble in zip(beats, jitter, strict=True)]
 
 
-def _millimetres(depth_cm: np.ndarray) -> np.ndarray:
+def millimetres(depth_cm: np.ndarray) -> np.ndarray:
+    """A z-buffer (H, W) float32, cm, as a capture keeps it: uint16 mm, what is farther at its end."""
     return np.clip(np.rint(depth_cm * 10.0), 0, np.iinfo(np.uint16).max).astype(np.uint16)

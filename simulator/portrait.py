@@ -21,6 +21,7 @@ from simulator.identity import Identity
 from simulator.scene import LightLayers, Pose, View, relight, render_head
 from simulator.sensor import LUMINANCE
 from simulator.sheet import NEAREST_CM, Sheet
+from simulator.truth_landmarks import ShownFace
 
 SCREEN_LIT_SHARE = 0.25
 """Of pictures taken by the light of their own phone's screen, as a live capture's frames are."""
@@ -55,6 +56,8 @@ class Portrait:
     """(2, 2): the eyes' middles, measured along the sheet."""
     nose_cm: np.ndarray
     mouth_cm: np.ndarray
+    shown: ShownFace
+    """The person as the capturing camera sees the picture."""
 
 
 def take_portrait(
@@ -77,7 +80,9 @@ def take_portrait(
         [(-eyes.x, eyes.y, 4.2), (eyes.x, eyes.y, 4.2), (0.0, nose.base_y + 0.6, 6.5), (0.0, mouth.y, 5.2)], np.float32
     )
     along = _on_sheet(pose.apply(landmarks), hanging)
-    return Portrait(_developed(rng, layers, lighting, identity), layers.face, layers.covered, along[:2], *along[2:])
+    linear = _developed(rng, layers, lighting, identity)
+    shown = ShownFace(identity, warped, pose)
+    return Portrait(linear, layers.face, layers.covered, along[:2], along[2], along[3], shown)
 
 
 def _picture_pose(framing: Framing, distance_cm: float) -> Pose:

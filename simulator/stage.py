@@ -22,6 +22,7 @@ from simulator.identity import Expression, Identity
 from simulator.phone import Phone
 from simulator.scene import OVERSAMPLING, SKIN, Finish, LightLayers, View
 from simulator.streams import stream
+from simulator.truth_landmarks import ShownFace
 
 DISTANCES_CM = (12.0, 100.0)
 """Distances that may be asked for; those drawn are within an arm's reach."""
@@ -53,6 +54,8 @@ class Stage:
     """The same with the eyes (nearly) shut, where a blink falls into the capture."""
     blink_at: float = 0.0
     """When it does, as a share of the capture's duration."""
+    shown: ShownFace | None = None
+    """Whose face is shown, and where; None of a stage that was read from a file."""
 
     def layers_at(self, begin: float, end: float) -> LightLayers:
         """The layers of a photograph that stands for this stretch (shares of the capture's duration)."""
@@ -153,4 +156,5 @@ def set_stage(
         detail=artefact.detail,
         eyes_shut=background.under(show(replace(expression, blink=blink.closed)).layers) if blink else None,
         blink_at=blink.at if blink else 0.0,
+        shown=artefact.shown,
     )

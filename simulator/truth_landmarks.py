@@ -7,6 +7,8 @@ here; the chin is the head's lowest point at its middle, which FaceMesh only rou
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from simulator.features import lower_lid, lower_lip_edge, upper_lid, upper_lip_edge
@@ -32,6 +34,20 @@ LANDMARKS = (*SHARP, CHIN)
 """All landmarks, in the order of the arrays below."""
 MIDDLE_CM = 0.5
 """Half width of the strip of canonical face in which the nose's tip and the chin are looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownFace:
+    """A face as it was drawn: that of a person, of a mask, or in a picture that somebody holds up."""
+
+    identity: Identity
+    mesh: HeadMesh
+    pose: Pose
+
+    def landmarks(self, view: View, size: int) -> np.ndarray:
+        """Pixels (K, 2) of LANDMARKS in a photograph of `size` pixels before anything has moved."""
+        points = true_landmarks(self.identity, self.mesh)
+        return project_landmarks(points, self.pose, view, size, None, np.zeros(3))
 
 
 def true_landmarks(identity: Identity, mesh: HeadMesh) -> np.ndarray:

@@ -96,7 +96,7 @@ def _meter_weight(height: int, width: int, device: torch.device) -> Tensor:
 
 def meter(phones: Settings, mean: Tensor) -> Tensor:
     """Gain (M,) that brings a metered mean colour (M, 3) to the phone's exposure target."""
-    level = mean @ _luminance(mean.device)
+    level = mean @ luminance_weights(mean.device)
     return (phones["exposure_target"] / level.clamp(min=1e-6)).clamp(
         max=1.0 / simulated_phone.LOWEST_FULL_SCALE_RADIANCE
     )
@@ -163,7 +163,7 @@ def _process(phones: Settings, image: Tensor, electrons: Tensor) -> Tensor:
 
 def _luma(image: Tensor) -> Tensor:
     """(M, K, 3, H, W) → (M, K, 1, H, W)."""
-    return (image * _luminance(image.device).view(3, 1, 1)).sum(dim=2, keepdim=True)
+    return (image * luminance_weights(image.device).view(3, 1, 1)).sum(dim=2, keepdim=True)
 
 
 def _denoised(luma: Tensor, per_signal: Tensor, constant: Tensor, strength: Tensor, scale: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ def _develop(phones: Settings, image: Tensor, balance: Tensor, electrons: Tensor
     clean = (electrons / phones["full_well_electrons"][:, None]).clamp(max=1.0)
     dark = simulated_phone.DARK_SATURATION
     saturation = (phones["saturation"][:, None] * (dark + (1.0 - dark) * clean))[..., None, None]
-    saturate = saturation * eye + (1.0 - saturation) * _luminance(image.device)
+    saturate = saturation * eye + (1.0 - saturation) * luminance_weights(image.device)
     gains = phones["white_balance"][:, None] * balance
     matrix = saturate @ (gains[..., None] * leak)
     linear = torch.einsum("mkij,mkjhw->mkihw", matrix, image).clamp(0.0, 1.0)
@@ -216,7 +216,8 @@ def _spread(values: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _luminance(device: torch.device) -> Tensor:
+def luminance_weights(device: torch.device) -> Tensor:
+    """(3,) what R, G and B have in luminance."""
     return torch.tensor(LUMINANCE_WEIGHTS, dtype=torch.float32, device=device)
 
 

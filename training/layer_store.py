@@ -78,17 +78,37 @@ def write_layers(place: Path, row: int, stage: Stage, affine: Affine) -> LayersR
 
     `affine` (2,3) maps pixels of the capture's first frame in time to the template.
     """
-    frame_px = stage.size / stage.view.size  # frame pixels per pixel of the layers
-    to_template = affine.copy()
-    to_template[:, :2] *= frame_px
-    layers = stage.layers
+    planes, scale = aligned_planes(stage, affine)
+    open_array(place / LAYERS_FILE, writable=True)[row] = planes
+    sensor_px = stage.phone.sensor_scale / scale_of(affine)
+    return LayersRecord(row, scale, asdict(stage.phone), asdict(stage.lighting.screen), sensor_px)
+
+
+def aligned_planes(stage: Stage, affine: Affine) -> tuple[npt.NDArray[np.float16], float]:
+    """Return the planes (7,256,256) that `StoredLayers` has of a scene, and what its room's light was divided by.
+
+    `affine` (2,3) maps pixels of a frame to the template.
+    """
+    to_template, layers = of_layers(stage, affine), stage.layers
     ambient, screen = (resample(image, to_template, TEMPLATE.size) for image in (layers.ambient, layers.screen))
     scale = max(float(ambient.max()) / LARGEST_STORED, 1e-6)
     covered = resample(layers.covered.astype(np.float32), to_template, TEMPLATE.size)
     planes = np.concatenate([ambient / np.float32(scale), screen, covered[..., None]], axis=-1).transpose(2, 0, 1)
-    open_array(place / LAYERS_FILE, writable=True)[row] = planes.astype(np.float16)
+    return planes.astype(np.float16), scale
+
+
+def of_layers(stage: Stage, affine: Affine) -> Affine:
+    """Return the map of pixels of the scene's layers, which are finer than the frame's, whose map is `affine`."""
+    mapped = affine.copy()
+    mapped[:, :2] *= stage.size / stage.view.size
+    return mapped
+
+
+def as_read(stage: Stage, affine: Affine) -> StoredLayers:
+    """Return what `LayerStore.stored` gives of a scene that `write_layers` was given."""
+    planes, scale = aligned_planes(stage, affine)
     sensor_px = stage.phone.sensor_scale / scale_of(affine)
-    return LayersRecord(row, scale, asdict(stage.phone), asdict(stage.lighting.screen), sensor_px)
+    return StoredLayers(planes, scale, _at_template(stage.phone, sensor_px), stage.lighting.screen)
 
 
 def begin_layers(place: Path, count: int, rows: Sequence[int]) -> None:
@@ -177,9 +197,14 @@ class LayerStore:
         return StoredLayers(
             planes=open_array(self.place / LAYERS_FILE)[row],
             ambient_scale=record.ambient_scale,
-            phone=replace(phone, sensor_scale=max(record.sensor_px, 1.0)),
+            phone=_at_template(phone, record.sensor_px),
             light=ScreenLight(**_frozen(record.screen)),
         )
+
+
+def _at_template(phone: Phone, sensor_px: float) -> Phone:
+    """The phone as it photographs the template, so many pixels of its sensor to each of the template's."""
+    return replace(phone, sensor_scale=max(sensor_px, 1.0))
 
 
 def _frozen(values: dict[str, Any]) -> dict[str, Any]:

@@ -66,8 +66,13 @@ class LossTerms:
 
 def total_loss(outputs: NetworkOutputs, targets: Targets, settings: LossSettings | None = None) -> LossTerms:
     """All losses of one batch; ValueError when shapes or labels do not fit."""
-    weights = settings if settings is not None else LossSettings()
     _check_targets(outputs, targets)
+    return loss_terms(outputs, targets, settings)
+
+
+def loss_terms(outputs: NetworkOutputs, targets: Targets, settings: LossSettings | None = None) -> LossTerms:
+    """All losses of one batch that is known to fit: nothing here waits for a GPU."""
+    weights = settings if settings is not None else LossSettings()
     classification = classification_loss(outputs.score_logits, targets.live)
     depth = depth_loss(outputs.frame_depth_logits, targets.depth)
     gate = gate_loss(outputs.type_logits, targets.species)

@@ -9,8 +9,9 @@ undocumented, but without weight in the count: where batch normalisation stands,
 runs to 1 like the depth's, not to 255.
 
 `MOBILE` is the same class with settings for a phone and for training on two CPU cores: fewer bins, and few channels in
-dense 3×3 blocks, which train faster there than depthwise ones. One convolution alone sees the input's 256×256, the first
-of the joint stem; the rest sees means of 2×2 pixels. It has 0.29 M parameters and takes 0.71 GFLOP (0.36 GMAC) per capture.
+dense 3×3 blocks, which train faster there than depthwise ones. One convolution alone sees the input's 256×256, the
+first of the joint stem; the rest sees means of 2×2 pixels. It has 0.29 M parameters and takes 0.71 GFLOP (0.36 GMAC)
+per capture.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ from typing import Any
 
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
-from training.checkpoint import Run
 from training.data import CaptureData, PreparedData
 from training.evaluate import operating_point
+from training.first_weights import FirstWeights
 from training.gates import fit_decision
 from training.network import ATRFAS, NetworkSettings
 from training.run_keeper import read_best
@@ -55,7 +55,7 @@ class Task:
     plan: Plan
     data: PreparedData
     loaders: CaptureData
-    begun_with: Run | None = None
+    begun_with: FirstWeights | None = None
     """Whose weights the training begins with; None: those that the seed draws."""
 
 

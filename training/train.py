@@ -38,8 +38,6 @@ from training.checkpoint import (
     PHOTOGRAPHS_FOLDER,
     RUN_FILE,
     SETTINGS_FILE,
-    Run,
-    load_run,
     load_weights,
     read_record,
     require_best,
@@ -48,6 +46,7 @@ from training.checkpoint import (
 )
 from training.data import CaptureData, PreparedData, join_stores, require_equal_shares
 from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
+from training.first_weights import FirstWeights, load_first_weights
 from training.int8_grid import round_to_int8_grid
 from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
@@ -75,15 +74,16 @@ def train(
 ) -> dict[str, Any]:
     """Train into the folder `out` on the data sets in `folders`, or go on there; returns the record (run.json).
 
-    `start` is a finished run of the same network whose weights the training begins with.
+    `start` is the folder of a finished run or of a pretraining of the same network, whose weights the training begins
+    with.
     Of several processes each returns the record, and the first one writes. Raises `DatasetInvalid`, `LabelsMissing`,
     `ClassMissing`, `SettingOutOfRange`, `SettingsMismatch`, `RunInvalid`, `LossNotFinite`, `ProcessLost` or
     `OutputNotWritable`.
     """
     machine = machine or Machine()
-    begun_with = None if start is None else load_run(start)
+    begun_with = None if start is None else load_first_weights(start)
     if begun_with is not None:
-        settings = replace(settings, started_from=begun_with.record["weights"]["sha256"])
+        settings = replace(settings, started_from=begun_with.sha256)
     with torch_threads(machine.threads), lost_processes_are_errors():
         trainer = new_trainer(out, settings, machine, callbacks)
         require_equal_shares(settings.batch_size, trainer.world_size)
@@ -106,7 +106,7 @@ def begin(
     machine: Machine,
     trainer: lightning.Trainer,
     detector_factory: DetectorFactory,
-    begun_with: Run | None,
+    begun_with: FirstWeights | None,
 ) -> Task:
     """Prepare the data and the folder, and check all that can be checked before hours are spent."""
     stores = prepare_all(folders, machine.workers, machine.quiet or not trainer.is_global_zero, detector_factory)
@@ -146,7 +146,7 @@ def show_unlit(data: PreparedData, settings: TrainSettings) -> None:
         )
 
 
-def require_same_network(begun_with: Run, plan: Plan) -> None:
+def require_same_network(begun_with: FirstWeights, plan: Plan) -> None:
     """Raise `RunInvalid` unless the run's weights fit the network, and its input is made in the same way."""
     found = {"network": begun_with.settings.to_dict(), "preprocess": begun_with.preprocess.to_dict()}
     wanted = {"network": plan.network.to_dict(), "preprocess": plan.preprocess.to_dict()}
@@ -155,7 +155,7 @@ def require_same_network(begun_with: Run, plan: Plan) -> None:
         raise RunInvalid(
             found=f"{begun_with.folder} with " + ", ".join(f"{name} {a!r}" for name, a, _ in differing[:4]),
             expected=", ".join(f"{name} {b!r}" for name, _, b in differing[:4]),
-            remedy="begin with a run of the same preset and number of frames, or without --from",
+            remedy="begin with a run or a pretraining of the same preset and number of frames, or without --from",
         )
 
 

@@ -22,7 +22,10 @@ def train(
         ),
     ] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="A finished run of the same preset whose weights to begin with.")
+        Path | None,
+        typer.Option(
+            "--from", help="A finished run of the same preset, or a pretraining, whose weights to begin with."
+        ),
     ] = None,
     precision: Annotated[str, typer.Option(help="32-true or bf16-mixed.")] = "32-true",
     seed: Annotated[int, typer.Option(help="Draws first weights, order and augmentation.")] = 0,

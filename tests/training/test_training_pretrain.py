@@ -1,0 +1,295 @@
+"""Pretraining: scenes of new people, photographs that serve several draws, a teacher, and weights to begin with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_network import TINY, awakened
+
+from sdk_reference.align import fit_affine
+from simulator.instruments import SPECIES
+from simulator.truth_landmarks import LANDMARKS
+from training import distillation
+from training import pretrain as pretraining
+from training.augment import WIDE
+from training.checkpoint import save_weights
+from training.distillation import distillation_loss, teacher_of
+from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
+from training.first_weights import PRETRAINED_FILE, PRETRAINED_WEIGHTS, load_first_weights
+from training.fresh_scenes import BRIGHTEST_LUX, fresh_recipes, render_fresh, supply
+from training.learners import Learner, Steps
+from training.losses import Targets
+from training.network import ATRFAS, MOBILE
+from training.photograph_buffer import PhotographBuffer, Photographs, show_again
+from training.pretrain import PretrainSettings, one_cycle, pretrain
+from training.pretrain_draws import PARTS, ScenePool, Sheets, photograph
+from training.splits import split_of
+from training.synthesis import SimulationSettings, make_stage
+from training.true_alignment import PLACES, USED, true_affine
+
+CPU = torch.device("cpu")
+FEW = SimulationSettings(count=400, seed=3, split="train")
+SMALL_TEACHER = replace(TINY, stem_widths=(6, 6))
+QUICK = PretrainSettings(
+    steps=3, batch_size=4, unseen=2, photographed_at_once=4, kept_photographs=12, scenes=400, validation_scenes=40
+)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation, "TEACHER", SMALL_TEACHER)
+    monkeypatch.setattr(pretraining, "FIRST_SCENES", 1)
+
+
+# Scenes
+
+
+def test_scenes_are_of_people_of_one_split_and_masks_are_a_quarter() -> None:
+    wanted = fresh_recipes(replace(FEW, count=6000))
+    assert {split_of(f"sim-{recipe.subject:06d}") for recipe in wanted} == {"train"}
+    shares = {
+        kind: np.mean([recipe.species == kind for recipe in wanted]) for kind in ("live", "print", "replay", "mask")
+    }
+    assert shares["live"] == pytest.approx(0.51, abs=0.03)
+    assert shares["mask"] == pytest.approx(0.28, abs=0.03)
+
+
+@pytest.mark.parametrize("species", SPECIES)
+def test_a_scene_is_aligned_by_where_its_face_truly_is(species: str) -> None:
+    """The landmarks lie where the template has them, but for what one affine map cannot do."""
+    recipe = next(r for r in fresh_recipes(FEW) if r.species == species)
+    stage = make_stage(recipe, FEW)
+    assert stage.shown is not None
+    points = stage.shown.landmarks(stage.view, stage.size)
+    affine = true_affine(stage)
+    mapped = points[list(USED)] @ affine[:, :2].T + affine[:, 2]
+    assert np.abs(mapped - np.array(PLACES)).mean() < 4.0
+    assert np.allclose(affine, fit_affine(points[list(USED)], np.array(PLACES)))
+    assert len(points) == len(LANDMARKS)
+
+
+def test_a_face_that_moved_by_ten_pixels_is_found_there() -> None:
+    """Not a constant map: the affine follows the person's place in the frame."""
+    stages = [make_stage(r, FEW) for r in [r for r in fresh_recipes(FEW) if r.species == "live"][:2]]
+    assert not np.allclose(true_affine(stages[0]), true_affine(stages[1]), atol=1.0)
+
+
+def test_rooms_too_bright_for_a_flash_are_not_rendered() -> None:
+    recipe = fresh_recipes(FEW)[0]
+    assert render_fresh(recipe, replace(FEW, lux=BRIGHTEST_LUX + 1)) is None
+    scene = render_fresh(recipe, replace(FEW, lux=50.0))
+    assert scene is not None and scene.layers.planes.shape == (7, 256, 256)
+    assert np.isfinite(scene.layers.planes.astype(np.float32)).all()
+
+
+def test_a_supply_gives_every_scene_and_ends() -> None:
+    wanted, settings = fresh_recipes(FEW)[:3], replace(FEW, lux=50.0)
+    with supply(wanted, settings, workers=1) as rendered:
+        found = []
+        while not rendered.is_exhausted:
+            found += rendered.fetch(2, wait=True)
+    assert len(found) == 3
+
+
+def test_what_goes_wrong_in_a_worker_is_told_to_whoever_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no such material")
+
+    monkeypatch.setattr("training.fresh_scenes.make_stage", broken)
+    with supply(fresh_recipes(FEW)[:1], replace(FEW, lux=50.0), workers=1) as rendered:
+        with pytest.raises(ValueError, match="no such material"):
+            rendered.fetch(1, wait=True)
+
+
+def test_draws_are_half_live_and_masks_twice_the_others() -> None:
+    pool = filled_pool()
+    kinds = [request.scene.species for request in pool.requests(64, np.random.default_rng(0))]
+    assert [kinds.count(species) for species in PARTS] == [32, 8, 8, 16]
+
+
+def filled_pool() -> ScenePool:
+    pool, settings = ScenePool(CPU), replace(FEW, lux=30.0)
+    for species in SPECIES:
+        recipe = next(r for r in fresh_recipes(FEW) if r.species == species)
+        scene = render_fresh(recipe, settings)
+        assert scene is not None
+        pool.add(scene)
+    return pool
+
+
+def test_a_request_draws_the_same_photograph_from_the_same_seed() -> None:
+    pool, sheets = filled_pool(), Sheets(WIDE, 4)
+    request = pool.requests(1, np.random.default_rng(5))[0]
+    batches = [torch.utils.data.default_collate([sheets[request]]) for _ in range(2)]
+    one, other = (photograph(batch, pool) for batch in batches)
+    assert one.frames.shape == (1, 5, 3, 256, 256) and one.depth.shape == (1, 4, 4)
+    assert torch.equal(one.frames, other.frames) and one.frames.float().std() > 1
+
+
+# Photographs
+
+
+def numbered(count: int, begin: int = 0) -> Photographs:
+    """Captures whose pixels, depth and species tell them apart."""
+    names = torch.arange(begin, begin + count)
+    frames = names[:, None, None, None, None].expand(count, 5, 3, 256, 256).to(torch.uint8)
+    depth = torch.arange(4.0).expand(count, 4, 4)
+    return Photographs(frames, depth, torch.zeros(count, 6, 3), names)
+
+
+def test_each_photograph_is_first_shown_as_it_is_and_in_turn() -> None:
+    buffer = PhotographBuffer(6, 5, 6, 4, CPU, reach_px=2)
+    generator = torch.Generator().manual_seed(0)
+    buffer.put(numbered(4))
+    assert buffer.draw(2, 1, generator).species[:2].tolist() == [0, 1]
+    buffer.put(numbered(3, begin=4))  # the first one gives way
+    assert buffer.unseen == 5 and buffer.filled == 6
+    drawn = buffer.draw(5, 40, generator)
+    assert drawn.species[:5].tolist() == [2, 3, 4, 5, 6]
+    assert set(drawn.species[5:].tolist()) == {1, 2, 3, 4, 5, 6}
+    assert torch.equal(drawn.frames[:, 0, 0, 0, 0].long(), drawn.species)
+
+
+def test_shown_again_a_photograph_is_mirrored_with_its_depth_or_shifted() -> None:
+    across = torch.arange(256, dtype=torch.uint8).expand(32, 5, 3, 256, 256)
+    given = Photographs(across, torch.arange(4.0).expand(32, 4, 4), torch.zeros(32, 6, 3), torch.zeros(32))
+    shown = show_again(given, 2, torch.Generator().manual_seed(1))
+    middle = shown.frames[:, 0, 0, 128, 100:103].long()
+    mirrored = middle[:, 0] > middle[:, 1]
+    assert 8 < mirrored.sum() < 24
+    shifts = torch.where(mirrored, 155 - middle[:, 0], 100 - middle[:, 0]).abs()
+    assert shifts.max() == 2 and shifts.min() == 0
+    assert torch.equal(shown.depth[mirrored], given.depth[mirrored].flip(-1))
+    assert torch.equal(shown.depth[~mirrored], given.depth[~mirrored])
+
+
+# Teacher and student
+
+
+def test_a_teacher_is_larger_and_fits_the_students_input() -> None:
+    with torch.device("meta"):
+        sizes = [sum(p.numel() for p in ATRFAS(s).parameters()) for s in (MOBILE, teacher_of(MOBILE))]
+    assert sizes[1] > 5 * sizes[0]
+    with pytest.raises(ValueError, match="joint_detail"):
+        teacher_of(replace(MOBILE, joint_detail=1, input_size=128))
+
+
+def test_the_distillation_loss_is_least_where_the_student_says_what_the_teacher_says() -> None:
+    network = awakened(TINY, 0)
+    with torch.no_grad():
+        a, b = (network(torch.rand(2, 6, 3, 32, 32) - 0.5) for _ in range(2))
+    assert distillation_loss(a, a) < distillation_loss(b, a)
+    learns, teaches = (replace(a, score_logits=a.score_logits.clone().requires_grad_()) for _ in range(2))
+    distillation_loss(learns, teaches).backward()
+    assert learns.score_logits.grad is not None and teaches.score_logits.grad is None
+
+
+def test_a_step_moves_both_networks_and_their_averages_follow_slowly() -> None:
+    torch.manual_seed(0)
+    learners = [Learner(settings, 1e-3, 1e-2, 0, CPU) for settings in (SMALL_TEACHER, TINY)]
+    before = [learner.network.stem.layers[0][0].weight.clone() for learner in learners]
+    for learner in learners:
+        learner.set_rate(1e-2)
+    targets = Targets(
+        live=torch.tensor([1, 0]),
+        species=torch.tensor([-1, 2]),
+        depth=torch.full((2, 4, 4), 0.5),
+        response=torch.ones(2, 6, 3),
+    )
+    Steps(learners, share=0.1).take(torch.rand(2, 6, 3, 32, 32) - 0.5, targets)
+    for learner, old in zip(learners, before, strict=True):
+        new, average = (net.stem.layers[0][0].weight for net in (learner.network, learner.average))
+        assert not torch.equal(new, old)
+        torch.testing.assert_close(average, old.lerp(new, 0.1))
+
+
+def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
+    rates = [one_cycle(done, 0.1) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == pytest.approx(0.04) and max(rates) == pytest.approx(1.0) and rates[-1] == pytest.approx(0.0)
+    assert int(np.argmax(rates)) == 10
+
+
+# The whole
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pretrained") / "out"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(distillation, "TEACHER", SMALL_TEACHER)
+        patched.setattr(pretraining, "FIRST_SCENES", 1)
+        pretrain(out, QUICK, network=TINY, device=CPU, quiet=True)
+    return out
+
+
+def test_a_pretraining_leaves_weights_to_begin_with(pretrained: Path) -> None:
+    first = load_first_weights(pretrained)
+    record = json.loads((pretrained / PRETRAINED_FILE).read_text())
+    assert first.settings == TINY and first.sha256 == record["weights"]["sha256"]
+    assert record["settings"]["steps"] == 3 and 0 <= record["validation"]["student_eer"] <= 1
+    assert record["validation"]["validation_captures"] >= 5
+    assert not (pretrained / "last.pt").exists()
+
+
+def test_a_folder_of_other_settings_or_other_things_is_refused(pretrained: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsMismatch, match="other settings"):
+        pretrain(pretrained, replace(QUICK, steps=4), network=TINY, device=CPU, quiet=True)
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(RunInvalid, match="something else"):
+        pretrain(tmp_path, QUICK, network=TINY, device=CPU, quiet=True)
+    with pytest.raises(SettingOutOfRange, match="steps"):
+        PretrainSettings(steps=0)
+
+
+def test_a_killed_pretraining_goes_on_where_it_was_saved(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "SAVED_EVERY_S", 0.0)
+    taken: list[int] = []
+    take = Steps.take
+
+    def dies(self: Steps, *batch: object) -> None:
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        taken.append(1)
+        take(self, *batch)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Steps, "take", dies)
+        pretrain(tmp_path / "out", QUICK, network=TINY, device=CPU, quiet=True)
+    kept = torch.load(tmp_path / "out" / "last.pt", weights_only=True)
+    assert kept["done"] == 2
+    rates: list[float] = []
+
+    def looks(self: Steps, *_: object) -> None:
+        rates.append(self.learners[1].optimiser.param_groups[0]["lr"])
+
+    monkeypatch.setattr(Steps, "take", looks)
+    pretrain(tmp_path / "out", QUICK, network=TINY, device=CPU, quiet=True)
+    assert rates == [pytest.approx(QUICK.learning_rate * one_cycle(2 / 3, QUICK.warm_up))]
+    weights = load_first_weights(tmp_path / "out").network.state_dict()
+    for name, value in kept["learners"][1]["average"].items():
+        assert torch.equal(weights[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda record: record.update(version=2), "version 2"),
+        (lambda record: record["network"].pop("n0"), "n0"),
+        (lambda record: record["weights"].update(sha256="00" * 32), "00000000"),
+    ],
+    ids=["version", "sizes", "hash"],
+)
+def test_damaged_first_weights_are_refused(pretrained: Path, tmp_path: Path, change, says: str) -> None:
+    record = json.loads((pretrained / PRETRAINED_FILE).read_text())
+    change(record)
+    (tmp_path / PRETRAINED_FILE).write_text(json.dumps(record))
+    save_weights(load_first_weights(pretrained).network, tmp_path / PRETRAINED_WEIGHTS)
+    with pytest.raises(RunInvalid, match=says):
+        load_first_weights(tmp_path)

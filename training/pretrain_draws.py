@@ -1,0 +1,139 @@
+"""What a pretraining draws: scenes from a growing pool, and for each how it is photographed once more.
+
+The numbers of a shooting (`training.shooting`) are drawn in loader processes; the scenes' light lies on the training's
+device, where it is photographed a batch at a time (`training.batch_relight`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sdk_reference.align import TEMPLATE
+from sdk_reference.response import expected_response
+from training.augment import AugmentSettings, place_depth
+from training.batch_relight import frames_of, sheet_of
+from training.depth_labels import area_average
+from training.fresh_scenes import FreshScene
+from training.losses import LIVE_SPECIES
+from training.network import TYPES
+from training.photograph_buffer import Photographs
+from training.shooting import draw_shooting
+
+PARTS = {LIVE_SPECIES: 4, TYPES.index("print"): 1, TYPES.index("replay"): 1, TYPES.index("mask"): 2}
+"""Of eight draws: as many live as attacks, and masks twice as often as the others, as the recipe of `mobile` has it."""
+NOTHING = np.zeros(0, np.float16)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One capture to be drawn."""
+
+    place: int
+    """Of the scene in the pool."""
+    scene: FreshScene
+    """Without its light, which does not travel."""
+    seed: int
+
+
+class ScenePool:
+    """All scenes that have been rendered; their light lies on one device, a megabyte each."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._scenes: list[FreshScene] = []
+        self._light: list[Tensor] = []
+        self._places: dict[int, list[int]] = {species: [] for species in PARTS}
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    @property
+    def scarcest(self) -> int:
+        """How many scenes there are of the species with fewest."""
+        return min(map(len, self._places.values()))
+
+    def add(self, scene: FreshScene) -> None:
+        """Take a scene in."""
+        self._places[scene.species].append(len(self))
+        self._light.append(torch.from_numpy(scene.layers.planes).to(self.device))
+        self._scenes.append(replace(scene, layers=replace(scene.layers, planes=NOTHING)))
+
+    def request(self, place: int, rng: np.random.Generator) -> Request:
+        """A draw of one scene."""
+        return Request(place, self._scenes[place], int(rng.integers(2**62)))
+
+    def requests(self, count: int, rng: np.random.Generator) -> list[Request]:
+        """Draws of `count` scenes, by PARTS."""
+        parts = np.repeat(list(PARTS), list(PARTS.values()))
+        species = rng.permutation(np.resize(parts, count)).tolist()
+        return [self.request(int(rng.choice(self._places[kind])), rng) for kind in species]
+
+    def light(self, places: Sequence[int]) -> Tensor:
+        """(M, 7, 256, 256) float16 of scenes."""
+        return torch.stack([self._light[place] for place in places])
+
+
+class Sheets(Dataset[dict[str, Any]]):
+    """Requests → what is drawn for them, as arrays."""
+
+    def __init__(self, augmentation: AugmentSettings, map_size: int) -> None:
+        self.augmentation, self.map_size = augmentation, map_size
+
+    def __getitem__(self, request: Request) -> dict[str, Any]:
+        rng, scene = np.random.default_rng(request.seed), request.scene
+        shooting = draw_shooting(scene.layers.phone, self.augmentation, rng)
+        sheet = sheet_of(scene.layers, shooting, rng)
+        del sheet["planes"]
+        depth: npt.NDArray[np.float32] = place_depth(scene.depth.astype(np.float32), shooting.crop, TEMPLATE.size)
+        return {
+            "sheet": sheet,
+            "place": request.place,
+            "depth": area_average(depth, self.map_size),
+            "response": np.asarray(expected_response(shooting.plan), np.float32),
+            "species": scene.species,
+        }
+
+
+class Stream:
+    """Batches of requests without end, drawn from the pool as it is when a loader asks."""
+
+    def __init__(self, pool: ScenePool, size: int, seed: int) -> None:
+        self.pool, self.size, self.rng = pool, size, np.random.default_rng(seed)
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        while True:
+            yield self.pool.requests(self.size, self.rng)
+
+
+def loader(sheets: Sheets, batches: Any, workers: int) -> DataLoader[dict[str, Any]]:
+    """A loader of batches of requests."""
+    return DataLoader(
+        sheets, batch_sampler=batches, num_workers=workers, multiprocessing_context="spawn" if workers else None
+    )
+
+
+def photograph(batch: Mapping[str, Any], pool: ScenePool) -> Photographs:
+    """Photograph a collated batch on the pool's device."""
+    sheets = moved(batch["sheet"], pool.device)
+    sheets["planes"] = pool.light(batch["place"].tolist())
+    return Photographs(
+        frames_of(sheets).to(torch.uint8),
+        batch["depth"].to(pool.device),
+        batch["response"].to(pool.device),
+        batch["species"].to(pool.device),
+    )
+
+
+def moved(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """The same tree of tensors on a device."""
+    return {
+        name: moved(value, device) if isinstance(value, Mapping) else value.to(device) for name, value in values.items()
+    }
