@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_network import TINY, awakened
+from tiny_network import TINY
 
 from sdk_reference.align import fit_affine
 from simulator.instruments import SPECIES
@@ -180,10 +180,23 @@ def test_a_teacher_is_larger_and_fits_the_students_input() -> None:
 
 
 def test_the_distillation_loss_is_least_where_the_student_says_what_the_teacher_says() -> None:
-    network = awakened(TINY, 0)
+    torch.manual_seed(0)
     with torch.no_grad():
-        a, b = (network(torch.rand(2, 6, 3, 32, 32) - 0.5) for _ in range(2))
-    assert distillation_loss(a, a) < distillation_loss(b, a)
+        answer = ATRFAS(TINY).eval()(torch.zeros(2, 6, 3, 32, 32))
+    a, b = (
+        replace(
+            answer,
+            frame_depth_logits=torch.randn_like(answer.frame_depth_logits),
+            score_logits=torch.randn_like(answer.score_logits),
+        )
+        for _ in range(2)
+    )
+    other_depth, other_verdict = (
+        replace(a, frame_depth_logits=b.frame_depth_logits),
+        replace(a, score_logits=b.score_logits),
+    )
+    assert distillation_loss(a, a) < distillation_loss(other_depth, a) - 0.1
+    assert distillation_loss(a, a) < distillation_loss(other_verdict, a) - 0.01
     learns, teaches = (replace(a, score_logits=a.score_logits.clone().requires_grad_()) for _ in range(2))
     distillation_loss(learns, teaches).backward()
     assert learns.score_logits.grad is not None and teaches.score_logits.grad is None
