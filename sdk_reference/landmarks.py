@@ -42,7 +42,7 @@ FACE_OVAL = (
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 
-MIN_FACE_WIDTH_PX = 64.0  # provisional: below this the 128-pixel model input would be mostly interpolation
+MIN_FACE_WIDTH_PX = 64.0  # provisional: below this the model input would be mostly interpolation
 OUTSIDE_TOLERANCE = 0.02  # of the face's width: jitter of landmarks at the frame's border
 RIVAL_WIDTH_RATIO = 0.4  # a second face narrower than this part of the first is someone in the background
 SAME_FACE_OVERLAP = 0.5  # intersection over union: one face found twice
