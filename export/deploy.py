@@ -12,7 +12,6 @@ from copy import deepcopy
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.modules import bin_values
@@ -65,14 +64,9 @@ class DeployNetwork(nn.Module):
         return (
             torch.softmax(score_logits, dim=-1)[:, LIVE],
             torch.softmax(type_logits.mean(dim=0), dim=-1),
-            self._widened(depth),
+            net.widened(depth),
             net.flash_response_head(features),
         )
-
-    def _widened(self, depth: Tensor) -> Tensor:
-        """1×h×w → 1×S/4×S/4, the contract's size; each value is repeated where the network's own map is smaller."""
-        detail = self.network.settings.joint_detail
-        return depth if detail == 1 else F.interpolate(depth.unsqueeze(0), scale_factor=float(detail)).squeeze(0)
 
     def _attention(self, frames: Tensor) -> Tensor:
         """A with the frames last, h×w×N."""

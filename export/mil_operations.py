@@ -56,6 +56,21 @@ def max_pool(
     return F.max_pool2d(_padded(x, pad_type, pad, -torch.inf), list(kernel_sizes), list(strides))
 
 
+def avg_pool(
+    x: Tensor,
+    kernel_sizes: Sequence[int],
+    strides: Sequence[int] = (1, 1),
+    pad_type: str = "valid",
+    pad: Sequence[int] = (0, 0, 0, 0),
+    exclude_padding_from_average: bool = False,
+    ceil_mode: bool = False,
+) -> Tensor:
+    implemented(not ceil_mode, "ceil_mode")
+    implemented(not (exclude_padding_from_average and pad_type == "custom" and any(pad)), "means without their padding")
+    _check_steps(strides, kernel_sizes)
+    return F.avg_pool2d(_padded(x, pad_type, pad, 0.0), list(kernel_sizes), list(strides))
+
+
 def _check_steps(*steps: Sequence[int]) -> None:
     for step in steps:
         implemented(len(step) == SPATIAL and min(step) > 0, f"steps or sizes {tuple(step)}")
@@ -185,7 +200,8 @@ Operand = Tensor | float
 OPERATIONS: Final[dict[str, Callable[..., Tensor]]] = {
     function.__name__: function
     for function in (
-        cast, concat, constexpr_affine_dequantize, conv, expand_dims, linear, matmul, max_pool, reduce_max, reduce_mean,
+        avg_pool, cast, concat, constexpr_affine_dequantize, conv, expand_dims, linear, matmul, max_pool, reduce_max,
+        reduce_mean,
         reduce_sum, reshape, slice_by_index, softmax, squeeze, stack, transpose, upsample_nearest_neighbor,
     )
 }  # fmt: skip

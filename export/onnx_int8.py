@@ -38,6 +38,8 @@ PATH: Final = "models/atr-fas.int8.onnx"
 CARRIERS: Final = ("MaxPool", "Resize", "Add", "Concat")
 """Operations that are int8 where all their inputs are: going back to float between two layers costs more than it saves.
 """
+REPEATING: Final = ("Resize", "Reshape", "Squeeze", "Unsqueeze", "Identity")
+"""Operations that give the values they are given."""
 CONTROL_PATH: Final = "models/everything.int8.onnx"
 CONTROL_OPTIONS: Final = {"ForceQuantizeNoInputCheck": True}
 EVERY_KIND: Final = tuple(sorted({*QLinearOpsRegistry, *QDQRegistry}))
@@ -101,7 +103,7 @@ class QuantizableGraph:
     @cached_property
     def tail(self) -> frozenset[str]:
         """Layers that see the depth map: they always stay float."""
-        behind, layers = {"depth"}, set()
+        behind, layers = {_unwidened(self.proto, "depth")}, set()
         for node in self.proto.graph.node:
             if behind & set(node.input):
                 behind |= set(node.output)
@@ -121,6 +123,15 @@ class QuantizableGraph:
                 int8_tensors |= set(node.output)
                 chosen.append(node.name)
         return chosen
+
+
+def _unwidened(model: onnx.ModelProto, output: str) -> str:
+    """The tensor whose values an output repeats or lays out anew: what the network itself goes on with."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    name = output
+    while name in makers and makers[name].op_type in REPEATING:
+        name = makers[name].input[0]
+    return name
 
 
 def quantize(graph: QuantizableGraph, layers: Collection[str]) -> bytes:

@@ -81,7 +81,7 @@ def run_network(network: ATRFAS, model_input: FloatArray) -> dict[str, FloatArra
         raise ValueError("found a network in training mode; expected evaluation mode; call network.eval()")
     with torch.no_grad():
         out = network(torch.from_numpy(np.ascontiguousarray(model_input)).unsqueeze(0))
-    tensors = (out.score, out.type[0], out.depth, out.flash_response[0])
+    tensors = (out.score, out.type[0], network.widened(out.depth), out.flash_response[0])
     return {name: tensor.numpy() for name, tensor in zip(OUTPUT_NAMES, tensors, strict=True)}
 
 

@@ -92,15 +92,17 @@ def _bundle_model(path: Path, artifact: str | None, threads: int) -> Model:
 
 
 def head_features(network: ATRFAS, depth: FloatArray) -> FloatArray:
-    """Return (n,F) float32: what the classification head's last linear layer is given for depth maps (n,h,w).
+    """Return (n,F) float32: what the classification head's last linear layer is given for depth maps (n,S/4,S/4).
 
     The head sees nothing but the depth map (section 1.5), so the maps are all that is needed.
     """
+    detail = network.settings.joint_detail  # whose repeated values the head has not seen
+    own = np.ascontiguousarray(depth[:, ::detail, ::detail])
     seen: list[torch.Tensor] = []
     hook = network.classification_head.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         with torch.inference_mode():
-            network.classification_head(torch.from_numpy(depth)[:, None])
+            network.classification_head(torch.from_numpy(own)[:, None])
     finally:
         hook.remove()
     return np.asarray(seen[0].float().numpy(), np.float32)

@@ -305,6 +305,11 @@ class ATRFAS(nn.Module):
         detail = self.settings.joint_detail
         return frames if detail == 1 else F.avg_pool2d(frames, detail)
 
+    def widened(self, depth: Tensor) -> Tensor:
+        """Depth maps B×h×w in the size of the contract, B×S/4×S/4: each value repeated where the map is coarser."""
+        detail = self.settings.joint_detail
+        return depth if detail == 1 else F.interpolate(depth.unsqueeze(0), scale_factor=float(detail)).squeeze(0)
+
     def depth_logits(self, features: Tensor, type_logits: Tensor, joint: Tensor | None = None) -> Tensor:
         """Stem features F×C×h×w and gate logits F×3 → mixed logits over depth bins, F×K×h×w (section 1.4).
 

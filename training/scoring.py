@@ -77,7 +77,7 @@ def network_scorer(network: ATRFAS) -> Scorer:
         return [
             ModelOutputs(float(score), kind.numpy(), depth.numpy(), response.numpy())
             for score, kind, depth, response in zip(
-                outputs.score, outputs.type, outputs.depth, outputs.flash_response, strict=True
+                outputs.score, outputs.type, network.widened(outputs.depth), outputs.flash_response, strict=True
             )
         ]
 

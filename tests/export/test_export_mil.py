@@ -51,11 +51,12 @@ def convolved(x, kernel, bias, stride=1, pad=((0, 0), (0, 0)), dilation=1, group
     return result
 
 
-def pooled(x, size, stride):
+def pooled(x, size, stride, pool=np.max):
     height, width = (x.shape[2] - size) // stride + 1, (x.shape[3] - size) // stride + 1
     result = np.empty((*x.shape[:2], height, width))
     for i, j in np.ndindex(height, width):
-        result[:, :, i, j] = x[:, :, i * stride : i * stride + size, j * stride : j * stride + size].max(axis=(2, 3))
+        window = x[:, :, i * stride : i * stride + size, j * stride : j * stride + size]
+        result[:, :, i, j] = pool(window, axis=(2, 3))
     return result
 
 
@@ -81,6 +82,14 @@ CASES = {
     "max_pool, pad": (
         lambda mb, x: mb.max_pool(x=x, kernel_sizes=[3, 3], strides=[2, 2], pad_type="custom", pad=[1, 1, 1, 1]),
         pooled(np.pad(PICTURE, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf), 3, 2),
+    ),
+    "avg_pool": (
+        lambda mb, x: mb.avg_pool(x=x, kernel_sizes=[2, 2], strides=[2, 2], pad_type="valid"),
+        pooled(PICTURE, 2, 2, np.mean),
+    ),
+    "avg_pool, pad": (
+        lambda mb, x: mb.avg_pool(x=x, kernel_sizes=[3, 3], strides=[2, 2], pad_type="custom", pad=[1, 1, 1, 1]),
+        pooled(np.pad(PICTURE, ((0, 0), (0, 0), (1, 1), (1, 1))), 3, 2, np.mean),
     ),
     "relu": (lambda mb, x: mb.relu(x=x), np.maximum(PICTURE, 0)),
     "abs": (lambda mb, x: mb.abs(x=x), np.abs(PICTURE)),
@@ -148,6 +157,14 @@ REFUSED = {
     "pad_type": lambda mb, x: mb.conv(x=x, weight=KERNEL, pad_type="same"),
     "ceil_mode": lambda mb, x: mb.max_pool(
         x=x, kernel_sizes=[2, 2], strides=[2, 2], pad_type="valid", pad=[0, 0, 0, 0], ceil_mode=True
+    ),
+    "means without their padding": lambda mb, x: mb.avg_pool(
+        x=x,
+        kernel_sizes=[3, 3],
+        strides=[2, 2],
+        pad_type="custom",
+        pad=[1, 1, 1, 1],
+        exclude_padding_from_average=True,
     ),
     "interleave": lambda mb, x: mb.concat(values=[x, OTHER], axis=1, interleave=True),
     "strides": lambda mb, x: mb.slice_by_index(x=x, begin=[1, 3, 5, 7], end=[0, 0, 0, 0], stride=[-1, -1, -1, -1]),

@@ -308,7 +308,7 @@ def test_the_card_reads_what_evaluation_writes(tmp_path):
 
 def test_the_cost_is_counted_on_the_network_itself(run):
     """Late fusion runs every expert on every difference; the same widths then cost more."""
-    late = NetworkSettings.from_dict(run.settings.to_dict() | {"fusion": "late", "joint_widths": []})
+    late = NetworkSettings.from_dict(run.settings.to_dict() | {"fusion": "late", "joint_widths": [], "joint_detail": 1})
     own, more = gflop_per_capture(run.network), gflop_per_capture(ATRFAS(late))
     assert 0 < own < more
     weight = next(run.network.parameters())

@@ -43,7 +43,7 @@ def model(network):
 @pytest.fixture(scope="module")
 def inputs():
     rng = np.random.default_rng(0)
-    return [np.clip(rng.normal(0, s, (6, 3, 128, 128)), -1, 1).astype(np.float32) for s in (0.05, 0.3, 0.6)]
+    return [np.clip(rng.normal(0, s, (6, 3, 256, 256)), -1, 1).astype(np.float32) for s in (0.05, 0.3, 0.6)]
 
 
 @pytest.fixture(scope="module")
