@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import cos, isfinite, pi
 from pathlib import Path
@@ -127,10 +127,11 @@ class Stock:
         self.generator = torch.Generator(device=device).manual_seed(seed)
         self.photographed = self.judgeable = 0
         requests = Stream(self.pool, settings.photographed_at_once, seed)
-        self._drawn = iter(loader(Sheets(augmentation, network.map_size), requests, loader_workers))
+        self._loader = loader(Sheets(augmentation, network.map_size), requests, loader_workers)
+        self._drawn: Iterator[dict[str, Any]] | None = None
 
     def begin(self) -> None:
-        """Wait for the first scenes of every species."""
+        """Wait for the first scenes of every species; only then may loaders, which draw ahead, begin."""
         while self.pool.scarcest < FIRST_SCENES and not self.rendered.is_exhausted:
             self.fetch(1, wait=True)
         if not self.pool.scarcest:
@@ -139,6 +140,7 @@ class Stock:
                 expected="scenes of people, prints, replays and masks",
                 remedy="choose more --scenes",
             )
+        self._drawn = iter(self._loader)
 
     def fetch(self, most: int, wait: bool = False) -> None:
         """Take in scenes that have been rendered."""
@@ -148,6 +150,7 @@ class Stock:
     def draw(self) -> Photographs:
         """Return the photographs of a batch."""
         s = self.settings
+        assert self._drawn is not None, "begin first"
         while self.buffer.unseen < s.unseen or self.buffer.filled < s.batch_size:
             taken = photograph(next(self._drawn), self.pool)
             good = judgeable(taken.frames.float(), QualityLimits()).nonzero().flatten()

@@ -236,7 +236,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(distillation, "TEACHER", SMALL_TEACHER)
         patched.setattr(pretraining, "FIRST_SCENES", 1)
-        pretrain(out, QUICK, network=TINY, device=CPU, quiet=True)
+        pretrain(out, QUICK, network=TINY, device=CPU, loader_workers=1, quiet=True)
     return out
 
 
