@@ -336,10 +336,18 @@ def _resume(out: Path, learners: Sequence[Learner]) -> int:
     """Return how many steps have been taken, 0 without a checkpoint."""
     if not (out / LAST_FILE).is_file():
         return 0
-    kept = torch.load(out / LAST_FILE, map_location=learners[0].device, weights_only=True)
-    for learner, state in zip(learners, kept["learners"], strict=True):
-        learner.restore(state)
-    return int(kept["done"])
+    try:
+        kept = torch.load(out / LAST_FILE, map_location=learners[0].device, weights_only=True)
+        for learner, state in zip(learners, kept["learners"], strict=True):
+            learner.restore(state)
+        return int(kept["done"])
+    except Exception as error:  # torch and pickle raise whatever they stumble over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RunInvalid(
+            found=f"{out / LAST_FILE} that cannot be gone on from ({reason[:200]})",
+            expected="the checkpoint of a pretraining of this version",
+            remedy="delete the folder and pretrain anew",
+        ) from error
 
 
 def _write_line(path: Path, values: dict[str, float]) -> None:

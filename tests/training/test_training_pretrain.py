@@ -249,12 +249,18 @@ def test_a_pretraining_leaves_weights_to_begin_with(pretrained: Path) -> None:
     assert not (pretrained / "last.pt").exists()
 
 
-def test_a_folder_of_other_settings_or_other_things_is_refused(pretrained: Path, tmp_path: Path) -> None:
+def test_a_folder_of_other_settings_or_other_things_is_refused(small: None, pretrained: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsMismatch, match="other settings"):
         pretrain(pretrained, replace(QUICK, steps=4), network=TINY, device=CPU, quiet=True)
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(RunInvalid, match="something else"):
         pretrain(tmp_path, QUICK, network=TINY, device=CPU, quiet=True)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "settings.json").write_text((pretrained / "settings.json").read_text())
+    (damaged / "last.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(RunInvalid, match="cannot be gone on from"):
+        pretrain(damaged, QUICK, network=TINY, device=CPU, quiet=True)
     with pytest.raises(SettingOutOfRange, match="steps"):
         PretrainSettings(steps=0)
 
