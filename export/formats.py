@@ -5,7 +5,7 @@ The converters are imported when they are asked for: each brings a tool chain th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast, get_args
 
@@ -17,6 +17,13 @@ from training.network import ATRFAS
 
 FORMATS: Final = cast("tuple[Format, ...]", get_args(Format))
 PRECISIONS: Final = cast("tuple[Precision, ...]", get_args(Precision))
+
+MADE: Final[Mapping[Format, tuple[Precision, ...]]] = {
+    "onnx": ("fp32", "fp16", "int8_static"),
+    "litert": PRECISIONS,
+    "coreml": ("fp32", "fp16", "int8_weights"),
+}
+"""What each format is converted to."""
 
 
 class NothingToConvert(InvalidInput):
@@ -40,10 +47,22 @@ def chosen_formats(formats: Sequence[Format], precisions: Sequence[Precision]) -
     return [name for name in FORMATS if name in formats]
 
 
+def left_out(
+    formats: Sequence[Format], precisions: Sequence[Precision], made: Sequence[Converted]
+) -> tuple[tuple[Format, Precision], ...]:
+    """What was asked for and is not there, because no layer of it could be computed in int8 within the gates."""
+    there = {(converted.format, converted.precision) for converted in made}
+    asked = ((name, precision) for name in chosen_formats(formats, precisions) for precision in MADE[name])
+    return tuple(pair for pair in asked if pair[1] in precisions and pair not in there)
+
+
 def convert(
     name: Format, network: ATRFAS, calibration: CalibrationSet, precisions: Sequence[Precision] = PRECISIONS
 ) -> list[Converted]:
-    """Convert a network to one format, fp32 first; raises ParityError for a file whose structure is not as agreed."""
+    """Convert a network to one format, fp32 first; files in which nothing could be int8 are left out.
+
+    Raises ParityError for a file whose structure is not as agreed.
+    """
     if name == "onnx":
         from export.onnx_formats import convert_onnx
 

@@ -31,7 +31,7 @@ PATHS: Final[Mapping[Precision, str]] = {
     "int8_dynamic": "models/atr-fas.int8-dynamic.tflite",
     "int8_static": "models/atr-fas.int8.tflite",
 }
-MAKERS: Final[Mapping[Precision, Callable[[bytes, CalibrationSet], Quantized]]] = {
+MAKERS: Final[Mapping[Precision, Callable[[bytes, CalibrationSet], Quantized | None]]] = {
     "fp32": lambda model, _: Quantized(model, ()),
     "fp16": fp16,
     "int8_weights": int8_weights,
@@ -43,14 +43,16 @@ MAKERS: Final[Mapping[Precision, Callable[[bytes, CalibrationSet], Quantized]]] 
 def convert_litert(
     network: ATRFAS, calibration: CalibrationSet, precisions: Sequence[Precision] = tuple(PATHS)
 ) -> list[Converted]:
-    """Convert a trained network to one file per precision; raises ParityError when a file's structure is not as agreed.
+    """Convert a trained network to one file per precision, but for those in which nothing can be computed in int8.
 
+    Raises ParityError when a file's structure is not as agreed.
     int8 files hold their accuracy gates on the calibration captures, or ParityError is raised; compare every file with
     PyTorch on other captures before it goes anywhere.
     """
     model = export_litert(network)
     shape = DeployNetwork(network).input_shape
-    return [_converted(model, precision, calibration, shape) for precision in precisions]
+    converted = (_converted(model, precision, calibration, shape) for precision in precisions)
+    return [file for file in converted if file is not None]
 
 
 def export_litert(network: ATRFAS) -> bytes:
@@ -79,8 +81,10 @@ class _Named(nn.Module):
 
 def _converted(
     model: bytes, precision: Precision, calibration: CalibrationSet, input_shape: tuple[int, ...]
-) -> Converted:
+) -> Converted | None:
     quantized = MAKERS[precision](model, calibration)
+    if quantized is None:
+        return None
     parsed = read(quantized.model)
     runtime = restate_versions(parsed)
     content = write(parsed)

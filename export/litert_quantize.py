@@ -79,8 +79,8 @@ def int8_weights(model: bytes, calibration: CalibrationSet) -> Quantized:
     return _search(model, make, calibration.inputs, LIMITS["int8_weights"])
 
 
-def int8_dynamic(model: bytes, calibration: CalibrationSet) -> Quantized:
-    """Convolution weights in int8, activations quantized as they come."""
+def int8_dynamic(model: bytes, calibration: CalibrationSet) -> Quantized | None:
+    """Convolution weights in int8, activations quantized as they come; None where no layer bears it."""
     store = _smallest_store(model)
 
     def make(float_layers: Iterable[str]) -> bytes:
@@ -89,11 +89,12 @@ def int8_dynamic(model: bytes, calibration: CalibrationSet) -> Quantized:
             quantizer.add_dynamic_config(_all_but(float_layers), operation, BITS)
         return _quantized(quantizer, float_layers, None, store)
 
-    return _search(model, make, calibration.inputs, LIMITS["int8_dynamic"])
+    return _if_any(model, _search(model, make, calibration.inputs, LIMITS["int8_dynamic"]))
 
 
-def int8_static(model: bytes, calibration: CalibrationSet) -> Quantized:
-    """Convolutions and what moves values between them in int8, in ranges measured on the calibration captures."""
+def int8_static(model: bytes, calibration: CalibrationSet) -> Quantized | None:
+    """Convolutions and what moves values between them in int8, in ranges measured on the calibration captures; None
+    where no layer bears it."""
     ranges = _ranges(model, STATIC_OPS, calibration)
     parsed, store = read(model), _smallest_store(model)
 
@@ -104,7 +105,7 @@ def int8_static(model: bytes, calibration: CalibrationSet) -> Quantized:
             quantizer.add_static_config(in_float, operation, BITS, BITS)
         return _quantized(quantizer, float_layers, ranges, store)
 
-    return _search(model, make, calibration.inputs, LIMITS["int8_static"])
+    return _if_any(model, _search(model, make, calibration.inputs, LIMITS["int8_static"]))
 
 
 def everything_int8(model: bytes, calibration: CalibrationSet) -> bytes:
@@ -162,6 +163,11 @@ def _search(
         given_back.append(order.pop())
     in_int8 = set(layers) - set(given_back)
     return Quantized(quantized, tuple(name for name in weighted_layers(read(model)) if name not in in_int8))
+
+
+def _if_any(model: bytes, quantized: Quantized) -> Quantized | None:
+    """The file, or None where it multiplies in float all that it might in int8: it would be int8 in name only."""
+    return None if set(multiplications(model)) <= set(quantized.float_layers) else quantized
 
 
 def multiplications(model: bytes) -> dict[str, int]:

@@ -32,7 +32,9 @@ RUNS_ON: Final = "ONNX Runtime 1.15"
 def convert_onnx(
     network: ATRFAS, calibration: CalibrationSet, precisions: Collection[Precision] = PRECISIONS
 ) -> list[Converted]:
-    """fp32, and fp16 and int8_static where asked for; raises ParityError for a file whose form is not as agreed.
+    """fp32, and where asked for fp16, and int8_static if anything can be int8 in it.
+
+    Raises ParityError for a file whose form is not as agreed.
 
     That they compute what PyTorch does is for `export.precision_gates` to say.
     """
@@ -41,7 +43,8 @@ def convert_onnx(
     if "fp16" in precisions:
         artifacts.append(_sealed(network, export_fp16(model, RUNS_ON, calibration)))
     if "int8_static" in precisions:
-        artifacts.append(_sealed(network, export_int8(network, model, RUNS_ON, calibration)))
+        int8 = export_int8(network, model, RUNS_ON, calibration)
+        artifacts += [] if int8 is None else [_sealed(network, int8)]
     return artifacts
 
 

@@ -23,7 +23,7 @@ from export.cost import gflop_per_capture
 from export.decisions import PYTORCH, captures_gate, decision_tables, decisions_report, score_all
 from export.describe import PackSettings, manifest_of
 from export.evidence import Evidence
-from export.formats import open_artifact
+from export.formats import left_out, open_artifact
 from export.golden import FloatArray, golden_of, write_golden
 from export.golden_decisions import write_decisions
 from export.model_card import NOTHING_MEASURED, model_card
@@ -62,12 +62,14 @@ class Packed:
     """How many the converted file was compared with PyTorch on."""
     gates: tuple[Gate, ...]
     """Those of the conversion, then those of the verification; all open."""
+    left_out: tuple[tuple[Format, Precision], ...] = ()
+    """Asked for, and not packed: no layer could be computed in int8 within the gates."""
 
     def to_dict(self) -> dict[str, Any]:
         """What `flashproof export --json` prints."""
         gates = [gate.to_dict() for gate in self.gates]
         shown = {"bundle": self.bundle, "path": str(self.path), "bytes": self.bytes, "captures": self.captures}
-        return {**shown, "ok": True, "gates": gates}
+        return {**shown, "ok": True, "left_out": [" ".join(pair) for pair in self.left_out], "gates": gates}
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ def pack(
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         move_into_place(folder, out)
     compared = len(prepared) + len(evidence.inputs)
-    return Packed(out, verification.bundle, size, compared, (*gates, *decided, *verification.gates))
+    open_gates = (*gates, *decided, *verification.gates)
+    missing = left_out(settings.formats, settings.precisions, artifacts)
+    return Packed(out, verification.bundle, size, compared, open_gates, missing)
 
 
 def gates_by_name(proofs: Sequence[Proof], control: Sequence[Gate]) -> tuple[Gate, ...]:

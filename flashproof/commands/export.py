@@ -96,6 +96,8 @@ def export(
         print(json.dumps(packed.to_dict(), ensure_ascii=False, allow_nan=False))
         return
     print(f"{packed.bundle}: {packed.path}, {packed.bytes / 1e6:.1f} MB")
+    for name, precision in packed.left_out:
+        print(f"left out: {name} {precision}, in which no layer could be computed in int8 within the gates")
     print(f"all {len(packed.gates)} gates open, compared on {packed.captures} captures")
 
 

@@ -13,6 +13,7 @@ from ai_edge_quantizer.quantizer import Quantizer
 from tiny_network import TINY
 
 from export.converted import CalibrationSet
+from export.formats import left_out
 from export.litert import PATHS, convert_litert, export_litert
 from export.litert_file import (
     FLOAT16,
@@ -36,6 +37,7 @@ from export.litert_quantize import (
     _store_in_int8,
     everything_int8,
     int8_static,
+    int8_weights,
     multiplications,
     run_litert,
     used_share,
@@ -244,9 +246,16 @@ class TestFloatLayers:
         assert used_share(tight, references, run_litert(strict.model, calibration.inputs)) <= MARGIN
 
     def test_limits_that_no_file_holds_are_an_error(self, model, calibration, monkeypatch):
-        monkeypatch.setitem(LIMITS, "int8_static", replace(LIMITS["int8_static"], score=1e-12))
+        monkeypatch.setitem(LIMITS, "int8_weights", replace(LIMITS["int8_weights"], score=1e-12))
         with pytest.raises(ParityError, match="no layer computed in int8"):
-            int8_static(model, calibration)
+            int8_weights(model, calibration)
+
+    def test_a_file_that_would_be_int8_in_name_only_is_left_out(self, model, network, calibration, monkeypatch):
+        monkeypatch.setitem(LIMITS, "int8_static", replace(LIMITS["int8_static"], score=2e-5))
+        assert int8_static(model, calibration) is None
+        made = convert_litert(network, calibration, ("fp32", "int8_static"))
+        assert [converted.precision for converted in made] == ["fp32"]
+        assert left_out(("onnx", "litert"), ("fp32", "int8_static"), made)[-1] == ("litert", "int8_static")
 
 
 def test_everything_in_int8_misses_the_gates_of_static_int8(model, network, calibration):

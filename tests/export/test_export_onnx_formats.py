@@ -14,11 +14,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from tiny_network import TINY
 
 from export.converted import CalibrationSet
+from export.formats import left_out
 from export.onnx_formats import IR_VERSION, convert_control, convert_fp32, convert_onnx
 from export.onnx_fp16 import largest_activation
 from export.onnx_int8 import CARRIERS, QuantizableGraph, export_int8, quantize
 from export.onnx_layers import LAYERS
-from export.parity import NO_MATCH, ParityError, run_network, run_onnx
+from export.parity import NO_MATCH, run_network, run_onnx
 from export.precision_gates import MAX_ACTIVATION, activation_gate, precision_gates
 from export.sensitivity import share_of
 from sdk_reference.manifest import INPUT_NAME
@@ -182,10 +183,13 @@ def test_equal_weights_and_captures_give_equal_bytes(artifacts, network, calibra
     assert {p: again[p].files for p in again} == {p: artifacts[p].files for p in artifacts}
 
 
-def test_a_network_of_which_no_layer_can_be_int8_is_refused(network, calibration, monkeypatch):
+def test_a_network_of_which_no_layer_can_be_int8_has_no_int8_file(network, calibration, monkeypatch):
     monkeypatch.setattr("export.sensitivity.used_share", lambda *what: 9.0)
-    with pytest.raises(ParityError, match="no layer that can be int8"):
-        export_int8(network, convert_fp32(network).files["models/atr-fas.fp32.onnx"], "any", calibration)
+    assert export_int8(network, convert_fp32(network).files["models/atr-fas.fp32.onnx"], "any", calibration) is None
+    assert [converted.precision for converted in convert_onnx(network, calibration)] == ["fp32", "fp16"]
+    made = convert_onnx(network, calibration, ("fp32", "int8_static"))
+    assert left_out(("onnx",), ("fp32", "int8_static"), made) == (("onnx", "int8_static"),)
+    assert left_out(("onnx",), ("fp32",), made) == ()
 
 
 def test_the_largest_activation_is_no_less_than_what_hooks_see_in_the_training_network(network, calibration):
