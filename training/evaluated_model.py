@@ -19,6 +19,7 @@ from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
 from sdk_reference.response import COSINE_LIMIT, MAX_DISAGREEING_FRAMES
 from training.checkpoint import RUN_FILE, SETTINGS_FILE, Run, load_run
+from training.first_weights import began_with_unknown, of_record
 from training.network import ATRFAS
 from training.scoring import Scorer, backend_scorer, network_scorer
 
@@ -43,7 +44,8 @@ class Model:
     feature_name: str
     """What these features are, in words."""
     trained_on: Mapping[str, Any]
-    """What is recorded of the training data: `sha256`, and of a run `splits`."""
+    """What is recorded of the training data: `sha256`, and of a run `splits`, `led_to_by`, all that it and its first
+    weights were trained on (`training.first_weights.TRAINED_ON`), and `began_with_unknown`."""
     cosine_limit: float = COSINE_LIMIT
     max_disagreeing: int = MAX_DISAGREEING_FRAMES
 
@@ -66,7 +68,11 @@ def _run_model(path: Path, run: Run) -> Model:
         threshold=run.threshold,
         features=lambda depth: head_features(run.network, depth),
         feature_name="the network's features before its last linear layer",
-        trained_on=run.record.get("data", {}),
+        trained_on={
+            **run.record.get("data", {}),
+            "led_to_by": of_record(run.record),
+            "began_with_unknown": began_with_unknown(run.record),
+        },
         cosine_limit=run.response_rule.cosine_limit,
         max_disagreeing=run.response_rule.max_disagreeing_rows,
     )

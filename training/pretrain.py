@@ -32,10 +32,12 @@ from sdk_reference.atomic_files import write_json, writing_to
 from sdk_reference.errors import FlashproofError
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
+from simulator.stage import subject_name
 from training.augment import NO_AUGMENTATION
 from training.batch_quality import judgeable
 from training.batch_relight import to_input
 from training.checkpoint import save_weights
+from training.data import person_code
 from training.distillation import teacher_of
 from training.errors import LossNotFinite, RunInvalid, SettingOutOfRange, SettingsMismatch, require_range
 from training.first_weights import PRETRAINED_FILE, PRETRAINED_WEIGHTS, pretrained_record
@@ -49,7 +51,7 @@ from training.photographs import SHIFT_SHARE
 from training.pretrain_draws import ScenePool, Sheets, Stream, loader, photograph
 from training.progress import progress_bar
 from training.settings import RECIPES
-from training.synthesis import SimulationSettings
+from training.synthesis import Recipe, SimulationSettings
 from training.workers import MAX_WORKERS, Progress, default_workers
 
 SETTINGS_FILE, LAST_FILE, LOG_FILE = "settings.json", "last.pt", "log.csv"
@@ -194,10 +196,20 @@ def pretrain(
     made = {"settings": asdict(settings), "device": device.type, "validation": _read_log(out)[-1]}
     save_weights(learners[0].average, out / TEACHER_FILE)
     sha256 = save_weights(learners[1].average, out / PRETRAINED_WEIGHTS)
-    record = pretrained_record(network, PreprocessSettings(input_size=network.input_size), sha256, made)
+    preprocess = PreprocessSettings(input_size=network.input_size)
+    record = pretrained_record(network, preprocess, sha256, shown_in(wanted), made)
     write_json(out / PRETRAINED_FILE, record)
     (out / LAST_FILE).unlink(missing_ok=True)
     return record
+
+
+def shown_in(wanted: Sequence[Recipe]) -> dict[str, set[str]]:
+    """Who and what may have been learned from, rendered in time or not."""
+    return {
+        "people": {person_code(subject_name(recipe.subject)) for recipe in wanted},
+        "devices": {recipe.device for recipe in wanted},
+        "scenes": {recipe.scene for recipe in wanted},
+    }
 
 
 def _learn(

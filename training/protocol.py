@@ -46,9 +46,11 @@ def protocol(model: Model, data: PreparedData, split: str, outcomes: Sequence[Ou
 
 def known_people(model: Model, data: PreparedData) -> set[str] | None:
     """The codes of those that the model was trained on; None where nobody knows."""
-    recorded = model.trained_on.get("splits", {}).get(TRAIN, {}).get("people")
+    recorded = model.trained_on.get("led_to_by", {}).get("people")
     if recorded is not None:
         return set(recorded)
+    if model.trained_on.get("began_with_unknown"):
+        return None
     if model.trained_on.get("sha256") == data.sha256:
         return {person_code(example.record.subject) for example in examples_of(data, TRAIN)}
     return None
@@ -59,7 +61,10 @@ def known_places(model: Model, data: PreparedData) -> tuple[Places, str, bool]:
     recorded = model.trained_on.get("splits", {})
     if all(key in recorded.get(split, {}) for split in (TRAIN, VALIDATION) for key in PLACES):
         found = {split: {key: set(recorded[split][key]) for key in PLACES} for split in (TRAIN, VALIDATION)}
-        return found, "the run's record", True
+        led_to_by = model.trained_on.get("led_to_by", {})
+        for key in PLACES:
+            found[TRAIN][key] |= set(led_to_by.get(key, ()))
+        return found, "the run's record", not model.trained_on.get("began_with_unknown", False)
     found = {
         split: {key: set(data.places(split, label)) for key, label in PLACES.items()} for split in (TRAIN, VALIDATION)
     }

@@ -81,6 +81,7 @@ def record_of(task: Task, out: Path, network: ATRFAS) -> dict[str, Any]:
         "response_rule": fitted.response.to_dict(),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "data": data.to_dict(),
+        "begun_with": None if task.begun_with is None else task.begun_with.to_dict(),
         "best_epoch": best.epoch,
         "validation": {"eer": best.eer, "loss": best.loss},
         "operating_point": operating_point(fitted.judged, simulated=data.simulated),

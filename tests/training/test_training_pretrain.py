@@ -18,9 +18,16 @@ from training import distillation
 from training import pretrain as pretraining
 from training.augment import WIDE
 from training.checkpoint import save_weights
+from training.data import person_code
 from training.distillation import distillation_loss, teacher_of
 from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
-from training.first_weights import PRETRAINED_FILE, PRETRAINED_WEIGHTS, load_first_weights
+from training.first_weights import (
+    PRETRAINED_FILE,
+    PRETRAINED_WEIGHTS,
+    began_with_unknown,
+    load_first_weights,
+    of_record,
+)
 from training.fresh_scenes import BRIGHTEST_LUX, fresh_recipes, render_fresh, supply
 from training.learners import Learner, Steps
 from training.losses import Targets
@@ -247,6 +254,22 @@ def test_a_pretraining_leaves_weights_to_begin_with(pretrained: Path) -> None:
     assert record["settings"]["steps"] == 3 and 0 <= record["validation"]["student_eer"] <= 1
     assert record["validation"]["validation_captures"] >= 5
     assert not (pretrained / "last.pt").exists()
+
+
+def test_a_run_remembers_whom_its_first_weights_had_seen(pretrained: Path) -> None:
+    first = load_first_weights(pretrained)
+    record = json.loads((pretrained / PRETRAINED_FILE).read_text())
+    wanted = fresh_recipes(SimulationSettings(count=QUICK.scenes, seed=QUICK.seed, split="train"))
+    assert set(record["trained_on"]["people"]) == {person_code(f"sim-{recipe.subject:06d}") for recipe in wanted}
+    own = {"people": ["a"], "devices": ["d"], "scenes": ["s"]}
+    began = {"data": {"splits": {"train": own}}, "training": {"started_from": "x"}, "begun_with": first.to_dict()}
+    assert of_record(began)["people"] == sorted({"a", *record["trained_on"]["people"]})
+    assert not began_with_unknown(began)
+    assert (
+        began_with_unknown({**began, "begun_with": {"sha256": "x"}}) and of_record({**began, "begun_with": None}) == {}
+    )
+    alone = {**began, "training": {"started_from": None}, "begun_with": None}
+    assert of_record(alone) == own and not began_with_unknown(alone)
 
 
 def test_a_folder_of_other_settings_or_other_things_is_refused(small: None, pretrained: Path, tmp_path: Path) -> None:

@@ -157,6 +157,16 @@ def test_devices_and_scenes_that_training_lacked_are_called_unseen() -> None:
     assert found["captures"] == {"all": 3, "unseen_device": 2, "unseen_scene": 1, "unseen_both": 1}
 
 
+def test_what_the_first_weights_had_seen_counts_as_seen() -> None:
+    splits = {"train": {"devices": ["old"], "scenes": ["office"]}, "val": {"devices": [], "scenes": []}}
+    captures = [outcome(device="new", scene="office")]
+    first = {"devices": ["new", "old"], "scenes": ["office"]}
+    assert stated(captures, {"splits": splits})["devices"]["unseen"] == ["new"]
+    found = stated(captures, {"splits": splits, "led_to_by": first})
+    assert (found["devices"]["unseen"], found["certain"]) == ([], True)
+    assert stated(captures, {"splits": splits, "began_with_unknown": True})["certain"] is False
+
+
 def test_a_statement_is_certain_only_about_the_data_of_the_training() -> None:
     captures = [outcome(device="old", scene="office")]
     assert stated(captures, {"sha256": "same"})["certain"] is True
@@ -167,8 +177,12 @@ def test_a_statement_is_certain_only_about_the_data_of_the_training() -> None:
 @pytest.mark.parametrize(
     ("trained_on", "overlap"),
     [
-        ({"splits": {"train": {"people": [person_code("t"), person_code("u")]}}}, 1),  # by the run's record
-        ({"splits": {"train": {"people": [person_code("u")]}}, "sha256": "same"}, 0),  # which knows better than names
+        ({"led_to_by": {"people": [person_code("t"), person_code("u")]}}, 1),  # by the run's record
+        ({"led_to_by": {"people": [person_code("u")]}, "sha256": "same"}, 0),  # which knows better than names
+        (
+            {"led_to_by": {}, "began_with_unknown": True, "sha256": "same"},
+            None,
+        ),  # the first weights may have seen anybody
         ({"sha256": "same"}, 1),  # an older run's record, on the data of its training
         ({"sha256": "other"}, None),
         ({}, None),
