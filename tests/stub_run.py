@@ -38,6 +38,7 @@ def stub_record(n0: int = 5, threshold: float = 0.01, simulated: bool = True) ->
         },
         "parameters": 123_456,
         "best_epoch": 13,
+        "begun_with": None,
         "data": {
             "sha256": "ab" * 32,
             "captures": 3211,
