@@ -23,6 +23,7 @@ from training.network import ATRFAS, MOBILE
 TINY = replace(
     MOBILE,
     input_size=32,
+    joint_detail=1,
     depth_bins=5,
     stem_widths=(8, 8),
     expert_input_width=8,
