@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,13 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 Format = Literal["onnx", "litert", "coreml"]
 Precision = Literal["fp32", "fp16", "int8_weights", "int8_dynamic", "int8_static"]
+PRECISIONS: Final = cast("tuple[Precision, ...]", get_args(Precision))
+MADE: Final[Mapping[Format, tuple[Precision, ...]]] = {
+    "onnx": ("fp32", "fp16", "int8_static"),
+    "litert": PRECISIONS,
+    "coreml": ("fp32", "fp16", "int8_weights"),
+}
+"""What each format is converted to."""
 
 
 @dataclass(frozen=True, eq=False)

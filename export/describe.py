@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from export.converted import CalibrationSet, Converted, Format, Precision
-from export.formats import FORMATS, PRECISIONS
+from export.converted import PRECISIONS, CalibrationSet, Converted, Format, Precision
+from export.formats import FORMATS
 from export.precision_gates import LIMITS
 from flash_sequencer.plan import default_plan
 from sdk_reference.differential import differential_rows

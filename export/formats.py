@@ -5,25 +5,17 @@ The converters are imported when they are asked for: each brings a tool chain th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast, get_args
 
-from export.converted import CalibrationSet, Converted, Format, Precision
+from export.converted import MADE, PRECISIONS, CalibrationSet, Converted, Format, Precision
 from export.parity import Gate
 from sdk_reference.errors import InvalidInput
 from sdk_reference.runtime import Backend, OnnxBackend
 from training.network import ATRFAS
 
 FORMATS: Final = cast("tuple[Format, ...]", get_args(Format))
-PRECISIONS: Final = cast("tuple[Precision, ...]", get_args(Precision))
-
-MADE: Final[Mapping[Format, tuple[Precision, ...]]] = {
-    "onnx": ("fp32", "fp16", "int8_static"),
-    "litert": PRECISIONS,
-    "coreml": ("fp32", "fp16", "int8_weights"),
-}
-"""What each format is converted to."""
 
 
 class NothingToConvert(InvalidInput):

@@ -12,7 +12,7 @@ from typing import Final
 
 import onnx
 
-from export.converted import CalibrationSet, Converted, Precision
+from export.converted import MADE, CalibrationSet, Converted, Precision
 from export.deploy import DeployNetwork
 from export.onnx import OPSET, export_onnx, structure_gates
 from export.onnx_fp16 import export_fp16
@@ -20,7 +20,6 @@ from export.onnx_int8 import everything_int8, export_int8
 from export.parity import require
 from training.network import ATRFAS
 
-PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "fp16", "int8_static")
 FP32_PATH: Final = "models/atr-fas.fp32.onnx"
 IR_VERSION: Final = 8
 """Of ONNX 1.13, whose opset is 18; later ones add only 4-bit, float8 and names that no file here uses."""
@@ -30,7 +29,7 @@ RUNS_ON: Final = "ONNX Runtime 1.15"
 
 
 def convert_onnx(
-    network: ATRFAS, calibration: CalibrationSet, precisions: Collection[Precision] = PRECISIONS
+    network: ATRFAS, calibration: CalibrationSet, precisions: Collection[Precision] = MADE["onnx"]
 ) -> list[Converted]:
     """fp32, and where asked for fp16, and int8_static if anything can be int8 in it.
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from training.distillation import distillation_loss
 from training.losses import Targets, loss_terms
-from training.network import ATRFAS, NetworkOutputs, NetworkSettings
+from training.network import ATRFAS, NetworkOutputs, NetworkSettings, drawn_network
 
 WARM_STEPS = 4
 GRADIENT_CLIP = 1.0
@@ -26,9 +26,7 @@ class Learner:
     def __init__(
         self, settings: NetworkSettings, peak: float, weight_decay: float, seed: int, device: torch.device
     ) -> None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = ATRFAS(settings)
+        network = drawn_network(settings, seed)
         self.peak, self.device = peak, device
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = ATRFAS(settings).to(device).eval().requires_grad_(False)

@@ -156,7 +156,7 @@ def _unets(s: NetworkSettings) -> tuple[tuple[tuple[int, ...], tuple[int, ...]],
 def _check(settings: NetworkSettings) -> None:
     """Raise ValueError for sizes that cannot be built, naming the setting."""
     levels = max(len(settings.expert_encoder_widths), len(settings.attention_encoder_widths))
-    multiple = DOWNSAMPLING * 2 ** (levels - 1) * (2 if settings.joint_detail == 2 else 1)
+    multiple = DOWNSAMPLING * 2 ** (levels - 1) * max(settings.joint_detail, 1)
     problems = {
         "n0 must be 3 to 8": not 3 <= settings.n0 <= 8,
         f"input_size must be a positive multiple of {multiple}": settings.input_size <= 0
@@ -328,6 +328,13 @@ class ATRFAS(nn.Module):
                 f"found a network input of shape {tuple(differential.shape)}; expected B captures of {expected}; "
                 "prepare the capture with sdk_reference.preprocess and this network's n0 and input_size"
             )
+
+
+def drawn_network(settings: NetworkSettings, seed: int) -> ATRFAS:
+    """A network with the weights that a seed draws; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ATRFAS(settings)
 
 
 def _by_capture(frames: Tensor, batch: int) -> Tensor:

@@ -54,8 +54,8 @@ class PhotographBuffer:
     def put(self, taken: Photographs) -> None:
         """Add photographs; the oldest give way."""
         places = (self._next + torch.arange(len(taken), device=taken.species.device)) % self.capacity
-        for name in ("frames", "depth", "response", "species"):
-            getattr(self.kept, name)[places] = getattr(taken, name)
+        for name, kept in vars(self.kept).items():
+            kept[places] = getattr(taken, name)
         self._next = (self._next + len(taken)) % self.capacity
         self.unseen = min(self.unseen + len(taken), self.capacity)
         self.filled = min(self.filled + len(taken), self.capacity)
@@ -68,12 +68,7 @@ class PhotographBuffer:
         chosen = torch.randint(self.filled, (again,), generator=generator, device=device)
         shown = show_again(self.kept.at(chosen), self.reach_px, generator)
         first = self.kept.at(oldest)
-        return Photographs(
-            *(
-                torch.cat([getattr(first, name), getattr(shown, name)])
-                for name in ("frames", "depth", "response", "species")
-            )
-        )
+        return Photographs(**{name: torch.cat([value, getattr(shown, name)]) for name, value in vars(first).items()})
 
 
 def show_again(photographs: Photographs, reach_px: int, generator: torch.Generator) -> Photographs:

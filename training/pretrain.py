@@ -31,15 +31,13 @@ from torch import Tensor
 from sdk_reference.atomic_files import write_json, writing_to
 from sdk_reference.errors import FlashproofError
 from sdk_reference.preprocess import PreprocessSettings
-from sdk_reference.quality import QualityLimits
 from simulator.stage import subject_name
 from training.augment import NO_AUGMENTATION
-from training.batch_quality import judgeable
 from training.batch_relight import to_input
-from training.checkpoint import save_weights
+from training.checkpoint import LOG_FILE, save_weights
 from training.data import person_code
 from training.distillation import teacher_of
-from training.errors import LossNotFinite, RunInvalid, SettingOutOfRange, SettingsMismatch, require_range
+from training.errors import LossNotFinite, RunInvalid, SettingOutOfRange, require_range
 from training.first_weights import PRETRAINED_FILE, PRETRAINED_WEIGHTS, pretrained_record
 from training.fresh_scenes import SceneSupply, fresh_recipes, supply
 from training.learners import Learner, Steps
@@ -48,14 +46,14 @@ from training.metrics import eer
 from training.network import MOBILE, TYPES, NetworkSettings
 from training.photograph_buffer import PhotographBuffer, Photographs
 from training.photographs import SHIFT_SHARE
-from training.pretrain_draws import ScenePool, Sheets, Stream, loader, photograph
+from training.pretrain_draws import ScenePool, Sheets, Stream, loader, photograph_judgeable
 from training.progress import progress_bar
+from training.run_folder import begin_folder
 from training.settings import RECIPES
 from training.synthesis import Recipe, SimulationSettings
 from training.workers import MAX_WORKERS, Progress, default_workers
 
-SETTINGS_FILE, LAST_FILE, LOG_FILE = "settings.json", "last.pt", "log.csv"
-TEACHER_FILE = "teacher.safetensors"
+LAST_FILE, TEACHER_FILE = "last.pt", "teacher.safetensors"
 FETCHED_PER_STEP = 8
 FIRST_SCENES = 24
 """Of each species, before the first batch is drawn."""
@@ -154,10 +152,10 @@ class Stock:
         s = self.settings
         assert self._drawn is not None, "begin first"
         while self.buffer.unseen < s.unseen or self.buffer.filled < s.batch_size:
-            taken = photograph(next(self._drawn), self.pool)
-            good = judgeable(taken.frames.float(), QualityLimits()).nonzero().flatten()
-            self.photographed, self.judgeable = self.photographed + len(taken), self.judgeable + len(good)
-            self.buffer.put(taken.at(good))
+            drawn = next(self._drawn)
+            good = photograph_judgeable(drawn, self.pool)
+            self.photographed, self.judgeable = self.photographed + len(drawn["place"]), self.judgeable + len(good)
+            self.buffer.put(good)
         return self.buffer.draw(s.unseen, s.batch_size - s.unseen, self.generator)
 
 
@@ -177,7 +175,7 @@ def pretrain(
     or `OutputNotWritable`.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    _begin(out, {"settings": asdict(settings), "network": network.to_dict()})
+    begin_folder(out, {"settings": asdict(settings), "network": network.to_dict()})
     if (out / PRETRAINED_FILE).is_file():
         return dict(json.loads((out / PRETRAINED_FILE).read_text(encoding="utf-8")))
     learners = [
@@ -268,8 +266,7 @@ def _validation(
     batches = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
     inputs, species, preprocess = [], [], PreprocessSettings(input_size=network.input_size)
     for drawn in loader(Sheets(PLAIN, network.map_size), batches, loader_workers):
-        taken = photograph(drawn, pool)
-        good = taken.at(judgeable(taken.frames.float(), QualityLimits()).nonzero().flatten())
+        good = photograph_judgeable(drawn, pool)
         inputs.append(to_input(good.frames.float(), preprocess))
         species.append(good.species)
     return torch.cat(inputs), torch.cat(species)
@@ -312,29 +309,6 @@ def _require_finite(learners: Sequence[Learner], step: int) -> None:
             expected="finite losses",
             remedy="lower the learning rate; the last checkpoint is kept",
         )
-
-
-def _begin(out: Path, wanted: dict[str, Any]) -> None:
-    """Write settings.json into a new or empty folder, or check that the one found there says the same."""
-    path, wanted = out / SETTINGS_FILE, json.loads(json.dumps(wanted))
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found != wanted:
-            raise SettingsMismatch(
-                found=f"{path} of a pretraining with other settings",
-                expected=json.dumps(wanted["settings"]),
-                remedy="repeat the settings that the folder was begun with, or choose another folder",
-            )
-    elif out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise RunInvalid(
-            found=f"{out}, which holds something else",
-            expected="a new or empty folder, or a pretraining of the same settings",
-            remedy="choose another folder",
-        )
-    else:
-        with writing_to(out):
-            out.mkdir(parents=True, exist_ok=True)
-        write_json(path, wanted)
 
 
 def _save(out: Path, done: int, learners: Sequence[Learner]) -> None:

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sdk_reference.align import TEMPLATE
+from sdk_reference.quality import QualityLimits
 from sdk_reference.response import expected_response
 from training.augment import AugmentSettings, place_depth
+from training.batch_quality import judgeable
 from training.batch_relight import frames_of, sheet_of
 from training.depth_labels import area_average
 from training.fresh_scenes import FreshScene
@@ -130,6 +132,12 @@ def photograph(batch: Mapping[str, Any], pool: ScenePool) -> Photographs:
         batch["response"].to(pool.device),
         batch["species"].to(pool.device),
     )
+
+
+def photograph_judgeable(batch: Mapping[str, Any], pool: ScenePool) -> Photographs:
+    """The same without photographs that no phone would judge for their light: what is learned from and judged here."""
+    taken = photograph(batch, pool)
+    return taken.at(judgeable(taken.frames.float(), QualityLimits()).nonzero().flatten())
 
 
 def moved(values: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

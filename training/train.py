@@ -9,7 +9,6 @@ finished folder is left as it is; an unfinished one of the same settings is take
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import warnings
@@ -20,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from sdk_reference.atomic_files import write_json, writing_to
+from sdk_reference.atomic_files import writing_to
 from sdk_reference.landmarks import FaceMeshDetector
 from sdk_reference.preprocess import PreprocessSettings
 from sdk_reference.quality import QualityLimits
@@ -37,7 +35,6 @@ from training.checkpoint import (
     LOG_FILE,
     PHOTOGRAPHS_FOLDER,
     RUN_FILE,
-    SETTINGS_FILE,
     load_weights,
     read_record,
     require_best,
@@ -45,16 +42,17 @@ from training.checkpoint import (
     save_run,
 )
 from training.data import CaptureData, PreparedData, join_stores, require_equal_shares
-from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
+from training.errors import RunInvalid, SettingOutOfRange
 from training.first_weights import FirstWeights, load_first_weights
 from training.int8_grid import round_to_int8_grid
 from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
-from training.network import ATRFAS
+from training.network import ATRFAS, drawn_network
 from training.network import PRESETS as NETWORKS
 from training.photographs import PhotographStore
 from training.prepare import DetectorFactory, prepare_all
 from training.processes import lost_processes_are_errors
+from training.run_folder import begin_folder, differences
 from training.run_keeper import RunKeeper, read_log
 from training.run_record import Plan, Task, record_of
 from training.settings import TrainSettings
@@ -172,46 +170,10 @@ def make_plan(settings: TrainSettings, data: PreparedData, n0: int) -> Plan:
 
 
 def begin_run(out: Path, plan: Plan) -> None:
-    """Write settings.json into a new or empty folder, or check that the one found there says the same."""
-    wanted = json.loads(json.dumps(plan.to_dict()))
-    path = out / SETTINGS_FILE
-    if not path.exists():
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise RunInvalid(
-                found=f"{out}, which holds something else",
-                expected="a new or empty folder, or a run of the same settings",
-                remedy="choose another folder",
-            )
-        write_json(path, wanted)
-    else:
-        _require_same(path, wanted)
+    """Begin the run's folder, or go on there (`training.run_folder.begin_folder`)."""
+    begin_folder(out, plan.to_dict())
     with writing_to(out):
         (out / LAST_FILE).parent.mkdir(exist_ok=True)
-
-
-def _require_same(path: Path, wanted: dict[str, Any]) -> None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunInvalid(
-            found=f"{path} that cannot be read ({error})", expected="a run's settings", remedy="choose another folder"
-        ) from error
-    if found != wanted:
-        differing = list(differences(found, wanted))
-        raise SettingsMismatch(
-            found=f"{path} with " + ", ".join(f"{name} {a!r}" for name, a, _ in differing[:4]),
-            expected=", ".join(f"{name} {b!r}" for name, _, b in differing[:4]),
-            remedy="repeat the settings and data that the run was begun with, or choose another folder",
-        )
-
-
-def differences(found: Any, wanted: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (dotted name, found, wanted) for every leaf in which two trees of dictionaries differ."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            yield from differences(found.get(key), wanted.get(key), f"{name}.{key}".lstrip("."))
-    elif found != wanted:
-        yield name or "content", found, wanted
 
 
 def new_trainer(
@@ -292,9 +254,7 @@ def first_network(task: Task) -> ATRFAS:
 
 def new_network(plan: Plan) -> ATRFAS:
     """Return the network with the first weights that the seed draws; torch's own generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.training.seed)
-        return ATRFAS(plan.network)
+    return drawn_network(plan.network, plan.training.seed)
 
 
 @contextmanager

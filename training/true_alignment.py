@@ -19,7 +19,7 @@ import numpy.typing as npt
 import typer
 
 from sdk_reference.align import Affine, estimate_affine, fit_affine, invert, map_points
-from sdk_reference.errors import UserFailure
+from sdk_reference.errors import FlashproofError, UserFailure
 from sdk_reference.landmarks import FaceMeshDetector, find_single_face
 from simulator.stage import Stage
 from simulator.truth_landmarks import LANDMARKS, SHARP
@@ -107,7 +107,11 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Captures to look at.")] = 200,
 ) -> None:
     """Print one JSON object."""
-    print(json.dumps(compare(data, count), indent=1))
+    try:
+        print(json.dumps(compare(data, count), indent=1))
+    except FlashproofError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_status) from None
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from training.augment import WIDE
 from training.checkpoint import save_weights
 from training.data import person_code
 from training.distillation import distillation_loss, teacher_of
-from training.errors import RunInvalid, SettingOutOfRange, SettingsMismatch
+from training.errors import LossNotFinite, RunInvalid, SettingOutOfRange, SettingsMismatch
 from training.first_weights import (
     PRETRAINED_FILE,
     PRETRAINED_WEIGHTS,
@@ -226,6 +226,14 @@ def test_a_step_moves_both_networks_and_their_averages_follow_slowly() -> None:
         new, average = (net.stem.layers[0][0].weight for net in (learner.network, learner.average))
         assert not torch.equal(new, old)
         torch.testing.assert_close(average, old.lerp(new, 0.1))
+
+
+def test_losses_that_are_no_numbers_stop_a_pretraining() -> None:
+    learner = Learner(TINY, 1e-3, 1e-2, 0, CPU)
+    pretraining._require_finite([learner], 7)
+    learner.losses[2] = torch.nan
+    with pytest.raises(LossNotFinite, match="step 7"):
+        pretraining._require_finite([learner], 7)
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
