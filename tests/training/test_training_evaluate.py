@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from stub_model import pack_stub_bundle
 from tiny_captures import KnowingDetector, subjects_of, tiny_capture, write_tiny_dataset
-from tiny_network import TINY
+from tiny_network import TINY, awakened
 
 from flash_sequencer.plan import default_plan
 from sdk_reference.capture import save_capture
@@ -159,6 +159,19 @@ def test_the_screen_is_known_to_have_been_off_in_a_folder_and_in_its_shards(tmp_
         shards = tmp_path / f"shards-{off}"
         shard_dataset(folder, shards, quiet=True, detector_factory=KnowingDetector)
         assert [evaluated(bundle, place, split="all").screen_off for place in (folder, shards)] == [off, off]
+
+
+def test_features_are_what_the_head_made_of_the_networks_own_map() -> None:
+    """An evaluation has the maps in the contract's size, whose values the network with a finer joint stem repeats."""
+    network, seen = awakened(TINY, 0), []
+    own = torch.rand((2, 4, 4), generator=torch.Generator().manual_seed(0))
+    hook = network.classification_head.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.inference_mode():
+        network.classification_head(own.unsqueeze(1))
+    hook.remove()
+    widened = network.widened(own).numpy()
+    assert widened.shape == (2, 8, 8)
+    np.testing.assert_allclose(head_features(network, widened), seen[0].numpy(), atol=1e-6)
 
 
 def test_captures_of_another_number_of_frames_are_refused(run: Path, tmp_path: Path) -> None:
