@@ -188,9 +188,11 @@ def to_input(frames: Tensor, settings: PreprocessSettings) -> Tensor:
     """Steps 2 to 6 of `sdk_reference.preprocess`: (M, N0, 3, 256, 256) levels → (M, N, 3, S, S) float32 in −1..1."""
     encoded = frames / LEVELS
     values = srgb_decode(encoded) if settings.transfer == "linear" else encoded
-    averaged = F.adaptive_avg_pool2d(values.flatten(0, 1), settings.input_size)
-    averaged = averaged.view(*frames.shape[:3], settings.input_size, settings.input_size)
-    taken, subtracted = torch.tensor(differential_rows(frames.shape[1]), device=frames.device).T
+    averaged = values
+    if frames.shape[-1] != settings.input_size:
+        flat = F.adaptive_avg_pool2d(values.flatten(0, 1), settings.input_size)
+        averaged = flat.view(*frames.shape[:3], settings.input_size, settings.input_size)
+    taken, subtracted = _rows(frames.shape[1], frames.device)
     differences = averaged[:, taken] - averaged[:, subtracted]
     if settings.gain == "none":
         return differences
@@ -198,6 +200,11 @@ def to_input(frames: Tensor, settings: PreprocessSettings) -> Tensor:
     mean = (differences.abs() * face).sum(dim=(1, 2, 3, 4)) / (face.sum() * differences.shape[1] * 3)
     gain = (settings.gain_target / mean.clamp(min=1e-12)).clamp(max=settings.gain_limit)
     return (differences * gain.view(-1, 1, 1, 1, 1)).clamp(-1.0, 1.0)
+
+
+@lru_cache(maxsize=4)
+def _rows(n0: int, device: torch.device) -> tuple[Tensor, ...]:
+    return torch.tensor(differential_rows(n0), device=device).unbind(dim=1)
 
 
 @lru_cache(maxsize=4)

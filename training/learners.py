@@ -6,11 +6,13 @@ and replayed, a step of teacher and student takes a fraction of the time. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from sdk_reference.preprocess import PreprocessSettings
+from training.batch_relight import to_input
 from training.distillation import distillation_loss
 from training.losses import Targets, loss_terms
 from training.network import ATRFAS, NetworkOutputs, NetworkSettings, drawn_network
@@ -43,6 +45,11 @@ class Learner:
         self.losses = torch.zeros(4, device=device)
         """Running means of classification, depth, gate and response."""
         self._followed = _numbers(self.average, self.network)
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Learn on from these weights."""
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     def set_rate(self, rate: float) -> None:
         """Choose the learning rate of the steps that follow."""
@@ -96,27 +103,29 @@ def _numbers(average: nn.Module, network: nn.Module) -> tuple[list[Tensor], list
 class Steps:
     """Steps of several learners on batches of one shape; the first one's answers teach the others."""
 
-    def __init__(self, learners: Sequence[Learner], share: float) -> None:
-        self.learners, self.share = tuple(learners), share
+    def __init__(self, learners: Sequence[Learner], share: float, preprocess: PreprocessSettings) -> None:
+        """`share`: what each step adds of the weights to their moving average."""
+        self.learners, self.share, self.preprocess = tuple(learners), share, preprocess
         self._batch: tuple[Tensor, Targets] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def take(self, differences: Tensor, targets: Targets) -> None:
-        """Let all learners take one step on a batch."""
-        if differences.device.type != "cuda":
-            self._all(differences, targets)
+    def take(self, frames: Tensor, targets: Targets) -> None:
+        """Let all learners take one step on a batch of (M, N0, 3, 256, 256) levels 0..255 by rank."""
+        if frames.device.type != "cuda":
+            self._all(frames, targets)
             return
         if self._batch is None:
-            self._batch = differences.clone(), Targets(**{name: value.clone() for name, value in vars(targets).items()})
+            self._batch = frames.clone(), Targets(**{name: value.clone() for name, value in vars(targets).items()})
             self._capture()
-        inputs, wanted = self._batch
-        inputs.copy_(differences)
+        shown, wanted = self._batch
+        shown.copy_(frames)
         for name, value in vars(wanted).items():
             value.copy_(getattr(targets, name))
         assert self._graph is not None
         self._graph.replay()
 
-    def _all(self, differences: Tensor, targets: Targets) -> None:
+    def _all(self, frames: Tensor, targets: Targets) -> None:
+        differences = to_input(frames.float(), self.preprocess)
         teacher: NetworkOutputs | None = None
         for learner in self.learners:
             outputs = learner.answer(differences)

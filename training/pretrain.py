@@ -1,15 +1,16 @@
 """Pretraining of `mobile` on ever new people, with a teacher beside it; made for one GPU and many processors.
 
-    python -m training.pretrain OUT [--steps 8400] [--scenes 60000] [--workers 12]
-    flashproof train RUN --preset mobile --from OUT --epochs 14 --learning-rate 5e-4 --data data/sim
+    python -m training.pretrain OUT [--from OLD] [--minutes 9 | --steps 8400] [--scenes 60000] [--workers 12]
+    flashproof train RUN --preset mobile --from OUT --epochs 2 --learning-rate 2e-4 --data data/sim
 
 While processors render scenes of new people (`training.fresh_scenes`), the GPU photographs them under new plans and
 lights, and two networks learn from each batch: `mobile`, and a teacher seven times as large whose answers `mobile`
 learns from, too (`training.distillation`). What comes out are weights to begin a training with, not a run: nothing is
 known yet of thresholds, and faces were aligned by the truth. The paper has no such stage.
 
-Killed and started again it goes on where it last saved itself. It cannot be repeated bit for bit: which scenes are
-there when a batch is drawn hangs on how fast they were rendered.
+Killed and started again it goes on where it last saved itself; `--from` begins with what another pretraining left, on
+people of another seed. It cannot be repeated bit for bit: which scenes are there when a batch is drawn hangs on how
+fast they were rendered.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import cos, isfinite, pi
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,19 +35,27 @@ from sdk_reference.preprocess import PreprocessSettings
 from simulator.stage import subject_name
 from training.augment import NO_AUGMENTATION
 from training.batch_relight import to_input
-from training.checkpoint import LOG_FILE, save_weights
+from training.checkpoint import LOG_FILE, load_weights, save_weights
+from training.course import Course, one_cycle
 from training.data import person_code
 from training.distillation import teacher_of
-from training.errors import LossNotFinite, RunInvalid, SettingOutOfRange, require_range
-from training.first_weights import PRETRAINED_FILE, PRETRAINED_WEIGHTS, pretrained_record
+from training.errors import LossNotFinite, RunInvalid, require_range
+from training.first_weights import (
+    PRETRAINED_FILE,
+    PRETRAINED_WEIGHTS,
+    TRAINED_ON,
+    FirstWeights,
+    load_first_weights,
+    pretrained_record,
+)
 from training.fresh_scenes import SceneSupply, fresh_recipes, supply
 from training.learners import Learner, Steps
 from training.losses import LIVE_SPECIES, Targets
 from training.metrics import eer
-from training.network import MOBILE, TYPES, NetworkSettings
-from training.photograph_buffer import PhotographBuffer, Photographs
-from training.photographs import SHIFT_SHARE
-from training.pretrain_draws import ScenePool, Sheets, Stream, loader, photograph_judgeable
+from training.network import ATRFAS, MOBILE, TYPES, NetworkSettings
+from training.photograph_buffer import Photographs
+from training.photograph_stock import PhotographStock
+from training.pretrain_draws import ScenePool, Sheets, loader, photograph_judgeable
 from training.progress import progress_bar
 from training.run_folder import begin_folder
 from training.settings import RECIPES
@@ -55,12 +64,12 @@ from training.workers import MAX_WORKERS, Progress, default_workers
 
 LAST_FILE, TEACHER_FILE = "last.pt", "teacher.safetensors"
 FETCHED_PER_STEP = 8
-FIRST_SCENES = 24
-"""Of each species, before the first batch is drawn."""
 SAVED_EVERY_S = 120.0
 CHECKED_EVERY = 50
 """Steps between two looks at the losses, which wait for the GPU."""
 JUDGED_EVERY = 700
+JUDGING_PART = 4
+"""Of so many processes that render, one renders what is judged, while the others begin with what is learned from."""
 PLAIN = replace(NO_AUGMENTATION, relit_share=1.0)
 """How validation scenes are photographed: as a simulated data set's."""
 
@@ -70,6 +79,8 @@ class PretrainSettings:
     """What decides the result, but for what was rendered when."""
 
     steps: int = 8400
+    minutes: float | None = None
+    """Instead of steps: the learning rate falls with the time, from the first step on."""
     batch_size: int = 64
     unseen: int = 16
     """Of a batch: photographs that no batch has shown yet; the others are shown again, one photograph four times on
@@ -85,84 +96,34 @@ class PretrainSettings:
     """What each step adds of the weights to their moving average, which is judged and saved."""
     scenes: int = 60_000
     """Captures of the simulation from which scenes are taken (`training.fresh_scenes.ONE_OF`)."""
-    validation_scenes: int = 900
+    first_share: float = 0.5
+    """What the saved weights keep of those that the pretraining began with, where it began with any: half-way between
+    both, a network keeps what either has learned and says less of what it has never seen (Wortsman et al. 2022;
+    docs/log.md has what became of a real face)."""
+    validation_scenes: int = 400
+    """Of the same mix; about 150 are rendered and can be judged. Enough for a glance: `evaluate` judges."""
     seed: int = 1004
 
     def __post_init__(self) -> None:
         require_range("steps", self.steps, 1, 10_000_000)
+        require_range("minutes", self.minutes if self.minutes is not None else 1.0, 0.01, 100_000.0)
         require_range("batch size", self.batch_size, 2, 4096)
         require_range("unseen", self.unseen, 1, self.batch_size)
         require_range("photographed_at_once", self.photographed_at_once, 1, 4096)
         require_range("kept_photographs", self.kept_photographs, self.batch_size + self.photographed_at_once, 1_000_000)
         require_range("learning rate", self.learning_rate, 1e-8, 1.0)
         require_range("teacher's learning rate", self.teacher_learning_rate, 1e-8, 1.0)
+        require_range("first_share", self.first_share, 0.0, 1.0)
         require_range("scenes", self.scenes, 400, 1_000_000)
         require_range("validation_scenes", self.validation_scenes, 40, 100_000)
         require_range("seed", self.seed, 0, 2**62)
-
-
-class Stock:
-    """Photographs that new batches are made of; it grows while scenes are rendered."""
-
-    def __init__(
-        self,
-        settings: PretrainSettings,
-        network: NetworkSettings,
-        device: torch.device,
-        loader_workers: int,
-        rendered: SceneSupply,
-        seed: int,
-    ) -> None:
-        self.settings, self.rendered = settings, rendered
-        self.pool = ScenePool(device)
-        augmentation = RECIPES["mobile"].augment
-        self.buffer = PhotographBuffer(
-            settings.kept_photographs,
-            network.n0,
-            network.n_frames,
-            network.map_size,
-            device,
-            int(augmentation.shift_px * SHIFT_SHARE),
-        )
-        self.generator = torch.Generator(device=device).manual_seed(seed)
-        self.photographed = self.judgeable = 0
-        requests = Stream(self.pool, settings.photographed_at_once, seed)
-        self._loader = loader(Sheets(augmentation, network.map_size), requests, loader_workers)
-        self._drawn: Iterator[dict[str, Any]] | None = None
-
-    def begin(self) -> None:
-        """Wait for the first scenes of every species; only then may loaders, which draw ahead, begin."""
-        while self.pool.scarcest < FIRST_SCENES and not self.rendered.is_exhausted:
-            self.fetch(1, wait=True)
-        if not self.pool.scarcest:
-            raise SettingOutOfRange(
-                found=f"{self.settings.scenes} captures, too few to have one of every kind",
-                expected="scenes of people, prints, replays and masks",
-                remedy="choose more --scenes",
-            )
-        self._drawn = iter(self._loader)
-
-    def fetch(self, most: int, wait: bool = False) -> None:
-        """Take in scenes that have been rendered."""
-        for scene in self.rendered.fetch(most, wait):
-            self.pool.add(scene)
-
-    def draw(self) -> Photographs:
-        """Return the photographs of a batch."""
-        s = self.settings
-        assert self._drawn is not None, "begin first"
-        while self.buffer.unseen < s.unseen or self.buffer.filled < s.batch_size:
-            drawn = next(self._drawn)
-            good = photograph_judgeable(drawn, self.pool)
-            self.photographed, self.judgeable = self.photographed + len(drawn["place"]), self.judgeable + len(good)
-            self.buffer.put(good)
-        return self.buffer.draw(s.unseen, s.batch_size - s.unseen, self.generator)
 
 
 def pretrain(
     out: Path,
     settings: PretrainSettings,
     *,
+    start: Path | None = None,
     network: NetworkSettings = MOBILE,
     device: torch.device | None = None,
     workers: int = 1,
@@ -171,79 +132,143 @@ def pretrain(
 ) -> dict[str, Any]:
     """Pretrain into the folder `out`, or go on there; returns the record (pretrained.json).
 
-    Raises `SettingsMismatch` for a folder begun with other settings, `SettingOutOfRange`, `LossNotFinite`, `WorkerLost`
-    or `OutputNotWritable`.
+    `start`: a finished pretraining's folder, or a run's, with whose weights to begin; without a teacher's weights there
+    the teacher begins anew. Raises `SettingsMismatch` for a folder begun with other settings, `RunInvalid` for weights
+    that do not fit, `SettingOutOfRange`, `LossNotFinite`, `WorkerLost` or `OutputNotWritable`.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    begin_folder(out, {"settings": asdict(settings), "network": network.to_dict()})
+    first = None if start is None else load_first_weights(start)
+    begun_with = None if first is None else first.sha256
+    begin_folder(out, {"settings": asdict(settings), "network": network.to_dict(), "started_from": begun_with})
     if (out / PRETRAINED_FILE).is_file():
         return dict(json.loads((out / PRETRAINED_FILE).read_text(encoding="utf-8")))
     learners = [
         Learner(teacher_of(network), settings.teacher_learning_rate, settings.weight_decay, settings.seed, device),
         Learner(network, settings.learning_rate, settings.weight_decay, settings.seed, device),
     ]
-    done = _resume(out, learners)
+    if first is not None:
+        _begin_with(first, learners)
+    taken = _resume(out, learners)
     training = SimulationSettings(count=settings.scenes, seed=settings.seed, split="train")
+    judging = SimulationSettings(count=settings.validation_scenes, seed=settings.seed + 1, split="val")
     wanted = fresh_recipes(training)
-    behind = len(wanted) * done // settings.steps  # a training that goes on meets new people at once
-    judged = _validation(settings, network, device, workers, loader_workers)
+    behind = int(len(wanted) * taken.share(settings))  # a training that goes on meets new people at once
     with supply(wanted[behind:] + wanted[:behind], training, workers) as rendered:
-        stock = Stock(settings, network, device, loader_workers, rendered, settings.seed + done)
+        with supply(fresh_recipes(judging), judging, max(workers // JUDGING_PART, 1)) as to_judge:
+            judged = _photographed_once(to_judge, settings, network, device, loader_workers)
+        stock = PhotographStock(
+            rendered,
+            RECIPES["mobile"].augment,
+            network,
+            device,
+            kept=settings.kept_photographs,
+            at_once=settings.photographed_at_once,
+            loader_workers=loader_workers,
+            seed=settings.seed + taken.steps,
+        )
         with progress_bar("Pretraining", quiet) as progress:
-            _learn(out, settings, learners, stock, judged, done, progress)
-    made = {"settings": asdict(settings), "device": device.type, "validation": _read_log(out)[-1]}
+            _learn(out, settings, learners, stock, judged, taken, progress)
+    made = {
+        "settings": asdict(settings),
+        "started_from": begun_with,
+        "device": device.type,
+        "validation": _read_log(out)[-1],
+    }
     save_weights(learners[0].average, out / TEACHER_FILE)
+    if first is not None:
+        towards(learners[1].average, first.network, settings.first_share)
     sha256 = save_weights(learners[1].average, out / PRETRAINED_WEIGHTS)
     preprocess = PreprocessSettings(input_size=network.input_size)
-    record = pretrained_record(network, preprocess, sha256, shown_in(wanted), made)
+    record = pretrained_record(network, preprocess, sha256, shown_in(wanted, first), made)
     write_json(out / PRETRAINED_FILE, record)
     (out / LAST_FILE).unlink(missing_ok=True)
     return record
 
 
-def shown_in(wanted: Sequence[Recipe]) -> dict[str, set[str]]:
-    """Who and what may have been learned from, rendered in time or not."""
-    return {
+def towards(network: ATRFAS, other: ATRFAS, share: float) -> None:
+    """Move all weights and statistics of a network by this share of the way to another's."""
+    others = other.state_dict()
+    for name, value in network.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(others[name].to(value.device), share)
+
+
+def _begin_with(first: FirstWeights, learners: Sequence[Learner]) -> None:
+    teacher, student = learners
+    unfit = {
+        "the weights of another network": first.settings != student.network.settings,
+        "weights of which it does not say what they had seen": not set(TRAINED_ON) <= set(first.trained_on),
+    }
+    for what, found in unfit.items():
+        if found:
+            raise RunInvalid(
+                found=f"{first.folder} with {what}",
+                expected="weights of the network to be pretrained, and their training's people",
+                remedy="begin with a pretraining of this version, or without --from",
+            )
+    student.begin_with(first.network.state_dict())
+    if (first.folder / TEACHER_FILE).is_file():
+        load_weights(teacher.average, first.folder / TEACHER_FILE)
+        teacher.begin_with(teacher.average.state_dict())
+
+
+def shown_in(wanted: Sequence[Recipe], first: FirstWeights | None = None) -> dict[str, set[str]]:
+    """Who and what may have been learned from, rendered in time or not, by the first weights too."""
+    shown = {
         "people": {person_code(subject_name(recipe.subject)) for recipe in wanted},
         "devices": {recipe.device for recipe in wanted},
         "scenes": {recipe.scene for recipe in wanted},
     }
+    if first is None:
+        return shown
+    return {name: seen | set(first.trained_on[name]) for name, seen in shown.items()}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What lies behind: steps, and the time they took."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    def share(self, settings: PretrainSettings) -> float:
+        """Of the whole, 0..1."""
+        return Course(settings.steps, settings.minutes).done(self.steps, self.seconds)
 
 
 def _learn(
     out: Path,
     settings: PretrainSettings,
     learners: Sequence[Learner],
-    stock: Stock,
+    stock: PhotographStock,
     judged: tuple[Tensor, Tensor],
-    done: int,
+    taken: Taken,
     progress: Progress,
 ) -> None:
-    preprocess, steps = PreprocessSettings(input_size=judged[0].shape[-1]), Steps(learners, settings.average)
-    began = saved = time.monotonic()
+    steps = Steps(learners, settings.average, PreprocessSettings(input_size=judged[0].shape[-1]))
+    again = settings.batch_size - settings.unseen
     stock.begin()
-    for step in range(done, settings.steps):
-        progress(step, settings.steps)
+    began = time.monotonic() - taken.seconds
+    saved = written = taken
+    while (done := taken.share(settings)) < 1.0:
+        progress(taken.steps, int(taken.steps / done) if done else settings.steps)
         for learner in learners:
-            learner.set_rate(learner.peak * one_cycle(step / settings.steps, settings.warm_up))
+            learner.set_rate(learner.peak * one_cycle(done, settings.warm_up))
         stock.fetch(FETCHED_PER_STEP)
-        batch = stock.draw()
-        steps.take(to_input(batch.frames.float(), preprocess), _targets(batch))
-        last = step + 1 == settings.steps
-        if last or (step + 1) % CHECKED_EVERY == 0:
-            _require_finite(learners, step)
-        if last or (step + 1) % JUDGED_EVERY == 0:
-            _write_line(out / LOG_FILE, _line(step + 1, time.monotonic() - began, stock, learners, judged))
-        if time.monotonic() - saved > SAVED_EVERY_S:
-            saved = time.monotonic()
-            _save(out, step + 1, learners)
-
-
-def one_cycle(done: float, warm_up: float) -> float:
-    """Share of the highest learning rate, `done` 0..1 through a training: up a cosine from 4 %, then down one to 0."""
-    if done < warm_up:
-        return 0.04 + 0.96 * (1.0 - cos(pi * done / warm_up)) / 2.0
-    return (1.0 + cos(pi * (done - warm_up) / (1.0 - warm_up))) / 2.0
+        batch = stock.draw(settings.unseen, again)
+        steps.take(batch.frames, _targets(batch))
+        taken = Taken(taken.steps + 1, time.monotonic() - began)
+        if taken.steps % CHECKED_EVERY == 0:
+            _require_finite(learners, taken.steps - 1)
+        if taken.steps % JUDGED_EVERY == 0:
+            _write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
+            written = taken
+        if taken.seconds - saved.seconds > SAVED_EVERY_S:
+            _save(out, taken, learners)
+            saved = taken
+    _require_finite(learners, taken.steps - 1)
+    if written is not taken or not (out / LOG_FILE).is_file():
+        _write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
 
 
 def _targets(batch: Photographs) -> Targets:
@@ -251,21 +276,19 @@ def _targets(batch: Photographs) -> Targets:
     return Targets(live=live, species=batch.species, depth=batch.depth, response=batch.response)
 
 
-def _validation(
-    settings: PretrainSettings, network: NetworkSettings, device: torch.device, workers: int, loader_workers: int
+def _photographed_once(
+    rendered: SceneSupply, settings: PretrainSettings, network: NetworkSettings, device: torch.device, workers: int
 ) -> tuple[Tensor, Tensor]:
-    """Photograph scenes of the validation split's people once, as a simulated data set would: input and species."""
-    simulated = SimulationSettings(count=settings.validation_scenes, seed=settings.seed + 1, split="val")
-    wanted, pool = fresh_recipes(simulated), ScenePool(device)
-    with supply(wanted, simulated, workers) as rendered:
-        while not rendered.is_exhausted:
-            for scene in rendered.fetch(1, wait=True):
-                pool.add(scene)
+    """Photograph all scenes of a supply once, as a simulated data set would: input and species of judgeable ones."""
+    pool = ScenePool(device)
+    while not rendered.is_exhausted:
+        for scene in rendered.fetch(1, wait=True):
+            pool.add(scene)
     rng, size = np.random.default_rng(settings.seed + 1), settings.photographed_at_once
     requests = [pool.request(place, rng) for place in range(len(pool))]
     batches = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
     inputs, species, preprocess = [], [], PreprocessSettings(input_size=network.input_size)
-    for drawn in loader(Sheets(PLAIN, network.map_size), batches, loader_workers):
+    for drawn in loader(Sheets(PLAIN, network.map_size), batches, workers):
         good = photograph_judgeable(drawn, pool)
         inputs.append(to_input(good.frames.float(), preprocess))
         species.append(good.species)
@@ -284,11 +307,11 @@ def _judge(learner: Learner, judged: tuple[Tensor, Tensor]) -> tuple[float, floa
 
 
 def _line(
-    step: int, seconds: float, stock: Stock, learners: Sequence[Learner], judged: tuple[Tensor, Tensor]
+    taken: Taken, stock: PhotographStock, learners: Sequence[Learner], judged: tuple[Tensor, Tensor]
 ) -> dict[str, float]:
     values: dict[str, float] = {
-        "step": step,
-        "seconds": round(seconds, 1),
+        "step": taken.steps,
+        "seconds": round(taken.seconds, 1),
         "scenes": len(stock.pool),
         "photographs": stock.photographed,
         "judgeable": round(stock.judgeable / max(stock.photographed, 1), 4),
@@ -311,22 +334,22 @@ def _require_finite(learners: Sequence[Learner], step: int) -> None:
         )
 
 
-def _save(out: Path, done: int, learners: Sequence[Learner]) -> None:
+def _save(out: Path, taken: Taken, learners: Sequence[Learner]) -> None:
     with writing_to(out / LAST_FILE):
         beside = out / f".{LAST_FILE}.part"
-        torch.save({"done": done, "learners": [learner.state() for learner in learners]}, beside)
+        torch.save({"taken": asdict(taken), "learners": [learner.state() for learner in learners]}, beside)
         beside.replace(out / LAST_FILE)
 
 
-def _resume(out: Path, learners: Sequence[Learner]) -> int:
-    """Return how many steps have been taken, 0 without a checkpoint."""
+def _resume(out: Path, learners: Sequence[Learner]) -> Taken:
+    """Return what lies behind: nothing without a checkpoint."""
     if not (out / LAST_FILE).is_file():
-        return 0
+        return Taken()
     try:
         kept = torch.load(out / LAST_FILE, map_location=learners[0].device, weights_only=True)
         for learner, state in zip(learners, kept["learners"], strict=True):
             learner.restore(state)
-        return int(kept["done"])
+        return Taken(int(kept["taken"]["steps"]), float(kept["taken"]["seconds"]))
     except Exception as error:  # torch and pickle raise whatever they stumble over
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise RunInvalid(
@@ -352,7 +375,15 @@ def _read_log(out: Path) -> list[dict[str, float]]:
 
 def main(
     out: Annotated[Path, typer.Argument(help="New folder, or one begun with the same settings.")],
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Folder of a pretraining or a run with whose weights to begin.")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Batches to learn from.")] = PretrainSettings.steps,
+    minutes: Annotated[float | None, typer.Option(help="How long to learn, instead of so many steps.")] = None,
+    learning_rate: Annotated[float, typer.Option(help="Highest of mobile's.")] = PretrainSettings.learning_rate,
+    teacher_learning_rate: Annotated[
+        float, typer.Option(help="Highest of the teacher's.")
+    ] = PretrainSettings.teacher_learning_rate,
     scenes: Annotated[
         int, typer.Option(help="Captures to simulate; about half are rendered.")
     ] = PretrainSettings.scenes,
@@ -363,10 +394,17 @@ def main(
 ) -> None:
     """Pretrain `mobile` on ever new simulated people."""
     try:
-        settings = PretrainSettings(steps=steps, scenes=scenes, seed=seed)
+        settings = PretrainSettings(
+            steps=steps,
+            minutes=minutes,
+            learning_rate=learning_rate,
+            teacher_learning_rate=teacher_learning_rate,
+            scenes=scenes,
+            seed=seed,
+        )
         workers = workers or max(default_workers() * 3 // 4, 1)
         require_range("workers", workers, 1, MAX_WORKERS)
-        record = pretrain(out, settings, workers=workers, loader_workers=loader_workers, quiet=quiet)
+        record = pretrain(out, settings, start=start, workers=workers, loader_workers=loader_workers, quiet=quiet)
     except FlashproofError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_status) from None

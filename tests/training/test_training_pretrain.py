@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_network import TINY
 
 from sdk_reference.align import fit_affine
+from sdk_reference.preprocess import PreprocessSettings
 from simulator.instruments import SPECIES
 from simulator.truth_landmarks import LANDMARKS
-from training import distillation
+from training import distillation, photograph_stock
 from training import pretrain as pretraining
 from training.augment import WIDE
 from training.checkpoint import save_weights
+from training.course import Course, one_cycle
 from training.data import person_code
 from training.distillation import distillation_loss, teacher_of
 from training.errors import LossNotFinite, RunInvalid, SettingOutOfRange, SettingsMismatch
@@ -28,12 +31,12 @@ from training.first_weights import (
     load_first_weights,
     of_record,
 )
-from training.fresh_scenes import BRIGHTEST_LUX, fresh_recipes, render_fresh, supply
+from training.fresh_scenes import BRIGHTEST_LUX, HARDEST, fresh_recipes, render_fresh, supply
 from training.learners import Learner, Steps
 from training.losses import Targets
 from training.network import ATRFAS, MOBILE
 from training.photograph_buffer import PhotographBuffer, Photographs, show_again
-from training.pretrain import PretrainSettings, one_cycle, pretrain
+from training.pretrain import TEACHER_FILE, PretrainSettings, pretrain
 from training.pretrain_draws import PARTS, ScenePool, Sheets, photograph
 from training.splits import split_of
 from training.synthesis import SimulationSettings, make_stage
@@ -50,7 +53,7 @@ QUICK = PretrainSettings(
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distillation, "TEACHER", SMALL_TEACHER)
-    monkeypatch.setattr(pretraining, "FIRST_SCENES", 1)
+    monkeypatch.setattr(photograph_stock, "FIRST_SCENES", 1)
 
 
 # Scenes
@@ -59,11 +62,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_scenes_are_of_people_of_one_split_and_masks_are_a_quarter() -> None:
     wanted = fresh_recipes(replace(FEW, count=6000))
     assert {split_of(f"sim-{recipe.subject:06d}") for recipe in wanted} == {"train"}
-    shares = {
-        kind: np.mean([recipe.species == kind for recipe in wanted]) for kind in ("live", "print", "replay", "mask")
-    }
-    assert shares["live"] == pytest.approx(0.51, abs=0.03)
-    assert shares["mask"] == pytest.approx(0.28, abs=0.03)
+    kinds = ("live", "print", "replay", "mask")
+    shares = {kind: np.mean([recipe.species == kind for recipe in wanted]) for kind in kinds}
+    assert shares["live"] == pytest.approx(0.54, abs=0.03)
+    assert shares["mask"] == pytest.approx(0.29, abs=0.03)
+    masks = [recipe.instrument for recipe in wanted if recipe.species == "mask"]
+    assert np.mean([instrument in HARDEST for instrument in masks]) == pytest.approx(0.44, abs=0.05)
 
 
 @pytest.mark.parametrize("species", SPECIES)
@@ -113,10 +117,10 @@ def test_what_goes_wrong_in_a_worker_is_told_to_whoever_fetches(monkeypatch: pyt
             rendered.fetch(1, wait=True)
 
 
-def test_draws_are_half_live_and_masks_twice_the_others() -> None:
+def test_draws_are_half_live_and_most_attacks_are_masks() -> None:
     pool = filled_pool()
     kinds = [request.scene.species for request in pool.requests(64, np.random.default_rng(0))]
-    assert [kinds.count(species) for species in PARTS] == [32, 8, 8, 16]
+    assert [kinds.count(species) for species in PARTS] == [32, 4, 4, 24]
 
 
 def filled_pool() -> ScenePool:
@@ -221,7 +225,8 @@ def test_a_step_moves_both_networks_and_their_averages_follow_slowly() -> None:
         depth=torch.full((2, 4, 4), 0.5),
         response=torch.ones(2, 6, 3),
     )
-    Steps(learners, share=0.1).take(torch.rand(2, 6, 3, 32, 32) - 0.5, targets)
+    frames = torch.randint(0, 256, (2, 5, 3, 256, 256), dtype=torch.uint8)
+    Steps(learners, 0.1, PreprocessSettings(input_size=32)).take(frames, targets)
     for learner, old in zip(learners, before, strict=True):
         new, average = (net.stem.layers[0][0].weight for net in (learner.network, learner.average))
         assert not torch.equal(new, old)
@@ -242,6 +247,14 @@ def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
     assert int(np.argmax(rates)) == 10
 
 
+def test_a_training_ends_by_its_steps_or_by_the_clock() -> None:
+    by_steps, by_clock = Course(steps=200), Course(steps=200, minutes=2.0)
+    assert by_steps.done(50, 1e9) == 0.25 and by_clock.done(10**9, 30.0) == 0.25
+    assert by_steps.done(201, 0.0) == by_clock.done(0, 121.0) == 1.0
+    with pytest.raises(SettingOutOfRange, match="minutes"):
+        PretrainSettings(minutes=0.0)
+
+
 # The whole
 
 
@@ -250,7 +263,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretrained") / "out"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(distillation, "TEACHER", SMALL_TEACHER)
-        patched.setattr(pretraining, "FIRST_SCENES", 1)
+        patched.setattr(photograph_stock, "FIRST_SCENES", 1)
         pretrain(out, QUICK, network=TINY, device=CPU, loader_workers=1, quiet=True)
     return out
 
@@ -278,6 +291,59 @@ def test_a_run_remembers_whom_its_first_weights_had_seen(pretrained: Path) -> No
     )
     alone = {**began, "training": {"started_from": None}, "begun_with": None}
     assert of_record(alone) == own and not began_with_unknown(alone)
+
+
+def test_a_pretraining_begins_with_another_and_stays_half_way_to_it(
+    small: None, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, settings = load_first_weights(pretrained), replace(QUICK, seed=5, average=1.0)
+    before: list[list[dict[str, torch.Tensor]]] = []
+    after: list[dict[str, torch.Tensor]] = []
+    take = Steps.take
+
+    def looks(self: Steps, *batch: torch.Tensor) -> None:
+        before.append([{k: v.clone() for k, v in learner.network.state_dict().items()} for learner in self.learners])
+        take(self, *batch)  # type: ignore[arg-type]
+        after.append({k: v.clone() for k, v in self.learners[1].network.state_dict().items()})
+
+    monkeypatch.setattr(Steps, "take", looks)
+    record = pretrain(tmp_path / "out", settings, start=pretrained, network=TINY, device=CPU, quiet=True)
+    teacher, student = before[0]
+    assert all(torch.equal(value, student[name]) for name, value in first.network.state_dict().items())
+    assert all(torch.equal(value, teacher[name]) for name, value in load_file(pretrained / TEACHER_FILE).items())
+    saved = load_first_weights(tmp_path / "out")
+    for name, value in saved.network.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, after[-1][name].lerp(first.network.state_dict()[name], 0.5))
+    assert record["started_from"] == first.sha256 and len(before) == QUICK.steps
+    assert set(saved.trained_on["people"]) > set(first.trained_on["people"])
+    with pytest.raises(SettingsMismatch, match="started_from"):
+        pretrain(tmp_path / "out", settings, network=TINY, device=CPU, quiet=True)
+
+
+def test_weights_that_do_not_fit_or_whose_people_nobody_knows_are_no_beginning(
+    small: None, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunInvalid, match="weights of another network"):
+        pretrain(tmp_path / "a", QUICK, start=pretrained, network=replace(TINY, depth_bins=5), device=CPU, quiet=True)
+    unknown = replace(load_first_weights(pretrained), trained_on={})
+    monkeypatch.setattr(pretraining, "load_first_weights", lambda _: unknown)
+    with pytest.raises(RunInvalid, match="what they had seen"):
+        pretrain(tmp_path / "b", QUICK, start=pretrained, network=TINY, device=CPU, quiet=True)
+
+
+def test_a_pretraining_by_the_clock_ends_and_learns_ever_more_slowly(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(np.arange(0.0, 1e6, 6.0))
+    rates: list[float] = []
+    monkeypatch.setattr(pretraining.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(Steps, "take", lambda self, *_: rates.append(float(self.learners[1].rate)))
+    record = pretrain(
+        tmp_path / "out", replace(QUICK, minutes=1.0), network=TINY, device=CPU, workers=1, loader_workers=0, quiet=True
+    )
+    assert record["validation"]["seconds"] == 60.0 and len(rates) == 10
+    assert rates == pytest.approx([QUICK.learning_rate * one_cycle(k / 10, QUICK.warm_up) for k in range(10)])
 
 
 def test_a_folder_of_other_settings_or_other_things_is_refused(small: None, pretrained: Path, tmp_path: Path) -> None:
@@ -313,7 +379,7 @@ def test_a_killed_pretraining_goes_on_where_it_was_saved(
         patched.setattr(Steps, "take", dies)
         pretrain(tmp_path / "out", QUICK, network=TINY, device=CPU, quiet=True)
     kept = torch.load(tmp_path / "out" / "last.pt", weights_only=True)
-    assert kept["done"] == 2
+    assert kept["taken"]["steps"] == 2
     rates: list[float] = []
 
     def looks(self: Steps, *_: object) -> None:
