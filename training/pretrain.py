@@ -15,26 +15,22 @@ fast they were rendered.
 
 from __future__ import annotations
 
-import csv
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from torch import Tensor
 
-from sdk_reference.atomic_files import write_json, writing_to
+from sdk_reference.atomic_files import write_json
 from sdk_reference.errors import FlashproofError
 from sdk_reference.preprocess import PreprocessSettings
 from simulator.stage import subject_name
-from training.augment import NO_AUGMENTATION
-from training.batch_relight import to_input
 from training.checkpoint import LOG_FILE, load_weights, save_weights
 from training.course import Course, one_cycle
 from training.data import person_code
@@ -48,21 +44,21 @@ from training.first_weights import (
     load_first_weights,
     pretrained_record,
 )
-from training.fresh_scenes import SceneSupply, fresh_recipes, supply
+from training.fresh_scenes import fresh_recipes, supply
 from training.learners import Learner, Steps
 from training.losses import LIVE_SPECIES, Targets
-from training.metrics import eer
-from training.network import ATRFAS, MOBILE, TYPES, NetworkSettings
+from training.network import ATRFAS, MOBILE, NetworkSettings
 from training.photograph_buffer import Photographs
 from training.photograph_stock import PhotographStock
-from training.pretrain_draws import ScenePool, Sheets, loader, photograph_judgeable
+from training.pretrain_judging import LEARNERS, errors, photographed_once
+from training.pretrain_keeping import LAST_FILE, Taken, read_log, resume, save, write_line
 from training.progress import progress_bar
 from training.run_folder import begin_folder
 from training.settings import RECIPES
 from training.synthesis import Recipe, SimulationSettings
 from training.workers import MAX_WORKERS, Progress, default_workers
 
-LAST_FILE, TEACHER_FILE = "last.pt", "teacher.safetensors"
+TEACHER_FILE = "teacher.safetensors"
 FETCHED_PER_STEP = 8
 SAVED_EVERY_S = 120.0
 CHECKED_EVERY = 50
@@ -70,8 +66,6 @@ CHECKED_EVERY = 50
 JUDGED_EVERY = 700
 JUDGING_PART = 4
 """Of so many processes that render, one renders what is judged, while the others begin with what is learned from."""
-PLAIN = replace(NO_AUGMENTATION, relit_share=1.0)
-"""How validation scenes are photographed: as a simulated data set's."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +131,7 @@ def pretrain(
     that do not fit, `SettingOutOfRange`, `LossNotFinite`, `WorkerLost` or `OutputNotWritable`.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    first = None if start is None else load_first_weights(start)
+    first = None if start is None else _fit_to_begin_with(start, network)
     begun_with = None if first is None else first.sha256
     begin_folder(out, {"settings": asdict(settings), "network": network.to_dict(), "started_from": begun_with})
     if (out / PRETRAINED_FILE).is_file():
@@ -146,16 +140,19 @@ def pretrain(
         Learner(teacher_of(network), settings.teacher_learning_rate, settings.weight_decay, settings.seed, device),
         Learner(network, settings.learning_rate, settings.weight_decay, settings.seed, device),
     ]
-    if first is not None:
-        _begin_with(first, learners)
-    taken = _resume(out, learners)
+    beginnings = [] if first is None else _begin_with(first, learners)
+    taken = resume(out, learners)
     training = SimulationSettings(count=settings.scenes, seed=settings.seed, split="train")
     judging = SimulationSettings(count=settings.validation_scenes, seed=settings.seed + 1, split="val")
     wanted = fresh_recipes(training)
-    behind = int(len(wanted) * taken.share(settings))  # a training that goes on meets new people at once
+    behind = int(
+        len(wanted) * Course(settings.steps, settings.minutes).done(*taken)
+    )  # a training that goes on meets new people at once
     with supply(wanted[behind:] + wanted[:behind], training, workers) as rendered:
         with supply(fresh_recipes(judging), judging, max(workers // JUDGING_PART, 1)) as to_judge:
-            judged = _photographed_once(to_judge, settings, network, device, loader_workers)
+            judged = photographed_once(
+                to_judge, network, device, loader_workers, settings.photographed_at_once, settings.seed + 1
+            )
         stock = PhotographStock(
             rendered,
             RECIPES["mobile"].augment,
@@ -168,15 +165,15 @@ def pretrain(
         )
         with progress_bar("Pretraining", quiet) as progress:
             _learn(out, settings, learners, stock, judged, taken, progress)
+    for learner, weights in beginnings:
+        towards(learner.average, weights, settings.first_share)
     made = {
         "settings": asdict(settings),
         "started_from": begun_with,
         "device": device.type,
-        "validation": _read_log(out)[-1],
+        "validation": {**read_log(out)[-1], **errors(learners, judged)},
     }
     save_weights(learners[0].average, out / TEACHER_FILE)
-    if first is not None:
-        towards(learners[1].average, first.network, settings.first_share)
     sha256 = save_weights(learners[1].average, out / PRETRAINED_WEIGHTS)
     preprocess = PreprocessSettings(input_size=network.input_size)
     record = pretrained_record(network, preprocess, sha256, shown_in(wanted, first), made)
@@ -185,31 +182,39 @@ def pretrain(
     return record
 
 
-def towards(network: ATRFAS, other: ATRFAS, share: float) -> None:
-    """Move all weights and statistics of a network by this share of the way to another's."""
-    others = other.state_dict()
+def towards(network: ATRFAS, weights: Mapping[str, Tensor], share: float) -> None:
+    """Move all weights and statistics of a network by this share of the way to others."""
     for name, value in network.state_dict().items():
         if value.is_floating_point():
-            value.lerp_(others[name].to(value.device), share)
+            value.lerp_(weights[name], share)
 
 
-def _begin_with(first: FirstWeights, learners: Sequence[Learner]) -> None:
-    teacher, student = learners
+def _fit_to_begin_with(start: Path, network: NetworkSettings) -> FirstWeights:
+    first = load_first_weights(start)
     unfit = {
-        "the weights of another network": first.settings != student.network.settings,
+        "the weights of another network": first.settings != network,
         "weights of which it does not say what they had seen": not set(TRAINED_ON) <= set(first.trained_on),
     }
     for what, found in unfit.items():
         if found:
             raise RunInvalid(
-                found=f"{first.folder} with {what}",
+                found=f"{start} with {what}",
                 expected="weights of the network to be pretrained, and their training's people",
                 remedy="begin with a pretraining of this version, or without --from",
             )
+    return first
+
+
+def _begin_with(first: FirstWeights, learners: Sequence[Learner]) -> list[tuple[Learner, dict[str, Tensor]]]:
+    """Let `mobile`, and a teacher where there is one, learn on from these weights; return who does, and from where."""
+    teacher, student = learners
     student.begin_with(first.network.state_dict())
+    begun = [student]
     if (first.folder / TEACHER_FILE).is_file():
         load_weights(teacher.average, first.folder / TEACHER_FILE)
         teacher.begin_with(teacher.average.state_dict())
+        begun.append(teacher)
+    return [(one, {name: value.clone() for name, value in one.average.state_dict().items()}) for one in begun]
 
 
 def shown_in(wanted: Sequence[Recipe], first: FirstWeights | None = None) -> dict[str, set[str]]:
@@ -224,18 +229,6 @@ def shown_in(wanted: Sequence[Recipe], first: FirstWeights | None = None) -> dic
     return {name: seen | set(first.trained_on[name]) for name, seen in shown.items()}
 
 
-@dataclass(frozen=True)
-class Taken:
-    """What lies behind: steps, and the time they took."""
-
-    steps: int = 0
-    seconds: float = 0.0
-
-    def share(self, settings: PretrainSettings) -> float:
-        """Of the whole, 0..1."""
-        return Course(settings.steps, settings.minutes).done(self.steps, self.seconds)
-
-
 def _learn(
     out: Path,
     settings: PretrainSettings,
@@ -246,11 +239,11 @@ def _learn(
     progress: Progress,
 ) -> None:
     steps = Steps(learners, settings.average, PreprocessSettings(input_size=judged[0].shape[-1]))
-    again = settings.batch_size - settings.unseen
+    again, course = settings.batch_size - settings.unseen, Course(settings.steps, settings.minutes)
     stock.begin()
     began = time.monotonic() - taken.seconds
     saved = written = taken
-    while (done := taken.share(settings)) < 1.0:
+    while (done := course.done(*taken)) < 1.0:
         progress(taken.steps, int(taken.steps / done) if done else settings.steps)
         for learner in learners:
             learner.set_rate(learner.peak * one_cycle(done, settings.warm_up))
@@ -261,49 +254,19 @@ def _learn(
         if taken.steps % CHECKED_EVERY == 0:
             _require_finite(learners, taken.steps - 1)
         if taken.steps % JUDGED_EVERY == 0:
-            _write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
+            write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
             written = taken
         if taken.seconds - saved.seconds > SAVED_EVERY_S:
-            _save(out, taken, learners)
+            save(out, taken, learners)
             saved = taken
     _require_finite(learners, taken.steps - 1)
     if written is not taken or not (out / LOG_FILE).is_file():
-        _write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
+        write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
 
 
 def _targets(batch: Photographs) -> Targets:
     live = (batch.species == LIVE_SPECIES).long()
     return Targets(live=live, species=batch.species, depth=batch.depth, response=batch.response)
-
-
-def _photographed_once(
-    rendered: SceneSupply, settings: PretrainSettings, network: NetworkSettings, device: torch.device, workers: int
-) -> tuple[Tensor, Tensor]:
-    """Photograph all scenes of a supply once, as a simulated data set would: input and species of judgeable ones."""
-    pool = ScenePool(device)
-    while not rendered.is_exhausted:
-        for scene in rendered.fetch(1, wait=True):
-            pool.add(scene)
-    rng, size = np.random.default_rng(settings.seed + 1), settings.photographed_at_once
-    requests = [pool.request(place, rng) for place in range(len(pool))]
-    batches = [requests[begin : begin + size] for begin in range(0, len(requests), size)]
-    inputs, species, preprocess = [], [], PreprocessSettings(input_size=network.input_size)
-    for drawn in loader(Sheets(PLAIN, network.map_size), batches, workers):
-        good = photograph_judgeable(drawn, pool)
-        inputs.append(to_input(good.frames.float(), preprocess))
-        species.append(good.species)
-    return torch.cat(inputs), torch.cat(species)
-
-
-def _judge(learner: Learner, judged: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    """Equal error rate of the average on the validation photographs, and the share of masks let through where one live
-    capture in twenty is not."""
-    inputs, species = judged
-    with torch.inference_mode():
-        scores = torch.cat([learner.average(part).score for part in inputs.split(64)]).double().cpu().numpy()
-    kinds = species.cpu().numpy()
-    live, mask = kinds == LIVE_SPECIES, kinds == TYPES.index("mask")
-    return eer(scores, live).value, float((scores[mask] > np.quantile(scores[live], 0.05)).mean())
 
 
 def _line(
@@ -316,11 +279,10 @@ def _line(
         "photographs": stock.photographed,
         "judgeable": round(stock.judgeable / max(stock.photographed, 1), 4),
         "validation_captures": len(judged[1]),
+        **errors(learners, judged),
     }
-    for name, learner in zip(("teacher", "student"), learners, strict=True):
-        error, masks = _judge(learner, judged)
+    for name, learner in zip(LEARNERS, learners, strict=True):
         losses = dict(zip(("classification", "depth", "gate", "response"), learner.losses.tolist(), strict=True))
-        values |= {f"{name}_eer": round(error, 5), f"{name}_masks_at_bpcer_5": round(masks, 5)}
         values |= {f"{name}_{term}": round(value, 5) for term, value in losses.items()}
     return values
 
@@ -332,45 +294,6 @@ def _require_finite(learners: Sequence[Learner], step: int) -> None:
             expected="finite losses",
             remedy="lower the learning rate; the last checkpoint is kept",
         )
-
-
-def _save(out: Path, taken: Taken, learners: Sequence[Learner]) -> None:
-    with writing_to(out / LAST_FILE):
-        beside = out / f".{LAST_FILE}.part"
-        torch.save({"taken": asdict(taken), "learners": [learner.state() for learner in learners]}, beside)
-        beside.replace(out / LAST_FILE)
-
-
-def _resume(out: Path, learners: Sequence[Learner]) -> Taken:
-    """Return what lies behind: nothing without a checkpoint."""
-    if not (out / LAST_FILE).is_file():
-        return Taken()
-    try:
-        kept = torch.load(out / LAST_FILE, map_location=learners[0].device, weights_only=True)
-        for learner, state in zip(learners, kept["learners"], strict=True):
-            learner.restore(state)
-        return Taken(int(kept["taken"]["steps"]), float(kept["taken"]["seconds"]))
-    except Exception as error:  # torch and pickle raise whatever they stumble over
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise RunInvalid(
-            found=f"{out / LAST_FILE} that cannot be gone on from ({reason[:200]})",
-            expected="the checkpoint of a pretraining of this version",
-            remedy="delete the folder and pretrain anew",
-        ) from error
-
-
-def _write_line(path: Path, values: dict[str, float]) -> None:
-    new = not path.is_file()
-    with writing_to(path), path.open("a", newline="", encoding="utf-8") as log:
-        table = csv.DictWriter(log, list(values))
-        if new:
-            table.writeheader()
-        table.writerow(values)
-
-
-def _read_log(out: Path) -> list[dict[str, float]]:
-    with (out / LOG_FILE).open(newline="", encoding="utf-8") as log:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(log)]
 
 
 def main(

@@ -298,13 +298,13 @@ def test_a_pretraining_begins_with_another_and_stays_half_way_to_it(
 ) -> None:
     first, settings = load_first_weights(pretrained), replace(QUICK, seed=5, average=1.0)
     before: list[list[dict[str, torch.Tensor]]] = []
-    after: list[dict[str, torch.Tensor]] = []
+    after: list[list[dict[str, torch.Tensor]]] = []
     take = Steps.take
 
     def looks(self: Steps, *batch: torch.Tensor) -> None:
         before.append([{k: v.clone() for k, v in learner.network.state_dict().items()} for learner in self.learners])
         take(self, *batch)  # type: ignore[arg-type]
-        after.append({k: v.clone() for k, v in self.learners[1].network.state_dict().items()})
+        after.append([{k: v.clone() for k, v in learner.network.state_dict().items()} for learner in self.learners])
 
     monkeypatch.setattr(Steps, "take", looks)
     record = pretrain(tmp_path / "out", settings, start=pretrained, network=TINY, device=CPU, quiet=True)
@@ -312,9 +312,12 @@ def test_a_pretraining_begins_with_another_and_stays_half_way_to_it(
     assert all(torch.equal(value, student[name]) for name, value in first.network.state_dict().items())
     assert all(torch.equal(value, teacher[name]) for name, value in load_file(pretrained / TEACHER_FILE).items())
     saved = load_first_weights(tmp_path / "out")
-    for name, value in saved.network.state_dict().items():
-        if value.is_floating_point():
-            torch.testing.assert_close(value, after[-1][name].lerp(first.network.state_dict()[name], 0.5))
+    ends = load_file(tmp_path / "out" / TEACHER_FILE), saved.network.state_dict()
+    for end, reached, began in zip(ends, after[-1], before[0], strict=True):
+        for name, value in end.items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, reached[name].lerp(began[name], 0.5))
+        assert not torch.equal(end["stem.layers.0.0.weight"], began["stem.layers.0.0.weight"])
     assert record["started_from"] == first.sha256 and len(before) == QUICK.steps
     assert set(saved.trained_on["people"]) > set(first.trained_on["people"])
     with pytest.raises(SettingsMismatch, match="started_from"):
@@ -330,6 +333,7 @@ def test_weights_that_do_not_fit_or_whose_people_nobody_knows_are_no_beginning(
     monkeypatch.setattr(pretraining, "load_first_weights", lambda _: unknown)
     with pytest.raises(RunInvalid, match="what they had seen"):
         pretrain(tmp_path / "b", QUICK, start=pretrained, network=TINY, device=CPU, quiet=True)
+    assert not list(tmp_path.iterdir()), "a folder was begun that nothing can be made of"
 
 
 def test_a_pretraining_by_the_clock_ends_and_learns_ever_more_slowly(
