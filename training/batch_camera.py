@@ -224,7 +224,7 @@ def luminance_weights(device: torch.device) -> Tensor:
 def blur(pictures: Tensor, sigma_px: Tensor) -> Tensor:
     """Gaussian blur of (M, K, C, H, W) by (M,) or (M, K) pixels, right below one pixel too; edges are repeated.
 
-    Each direction is one product with a matrix: a GPU multiplies 256 by 256 numbers sooner than it slides 19 over them.
+    Each direction is one product with a matrix: 256 by 256 numbers where 19 taps would do, but what GPUs are made for.
     """
     captures, frames, _, height, width = pictures.shape
     taps = gaussian_taps(sigma_px if sigma_px.dim() == 2 else sigma_px[:, None].expand(captures, frames))
