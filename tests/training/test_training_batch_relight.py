@@ -16,7 +16,7 @@ from simulator import sensor
 from simulator.phone import Phone
 from training import shooting
 from training.augment import NO_AUGMENTATION, WIDE, AugmentSettings
-from training.batch_camera import LARGEST_REACH, compress, gaussian_taps
+from training.batch_camera import LARGEST_REACH, blur, compress, gaussian_taps
 from training.batch_relight import collate_sheets, develop_batch, develop_ready, frames_of, sheet_of, to_input
 from training.layer_store import AlignedLayers, StoredLayers
 from training.relight import Relit, relit
@@ -173,3 +173,15 @@ def test_a_silent_scene_stays_silent(steady: None) -> None:
     batch = default_collate([each for each in steady_ones if each["phone"]["balance_reaction"] == 0.0])
     assert len(batch["order"]) > 5
     assert develop_batch(batch, PreprocessSettings(input_size=32), noise=False).abs().max() == 0.0
+
+
+def test_a_blur_repeats_the_edges_of_the_picture() -> None:
+    """An edge that wrapped round, or went to black, would light one side of a face with the other's light."""
+    ramp = torch.linspace(0.0, 1.0, 64).expand(1, 1, 1, 64, 64).contiguous()
+    sigma = torch.tensor([1.5])
+    taps = gaussian_taps(sigma[:, None])[0, 0]
+    reach = len(taps) // 2
+    row = np.convolve(np.pad(ramp[0, 0, 0, 0].numpy(), reach, mode="edge"), taps.numpy(), mode="valid")
+    for picture, found in ((ramp, blur(ramp, sigma)), (ramp.mT, blur(ramp.mT, sigma).mT)):
+        assert picture.shape == found.shape
+        np.testing.assert_allclose(found[0, 0, 0].numpy(), np.broadcast_to(row, (64, 64)), atol=1e-5)

@@ -36,8 +36,10 @@ from training.learners import Learner, Steps
 from training.losses import Targets
 from training.network import ATRFAS, MOBILE
 from training.photograph_buffer import PhotographBuffer, Photographs, show_again
+from training.photograph_stock import PhotographStock
 from training.pretrain import TEACHER_FILE, PretrainSettings, pretrain
 from training.pretrain_draws import PARTS, ScenePool, Sheets, photograph
+from training.pretrain_keeping import Taken, resume, save
 from training.splits import split_of
 from training.synthesis import SimulationSettings, make_stage
 from training.true_alignment import PLACES, USED, true_affine
@@ -348,6 +350,29 @@ def test_a_pretraining_by_the_clock_ends_and_learns_ever_more_slowly(
     )
     assert record["validation"]["seconds"] == 60.0 and len(rates) == 10
     assert rates == pytest.approx([QUICK.learning_rate * one_cycle(k / 10, QUICK.warm_up) for k in range(10)])
+
+
+def test_a_pretraining_by_the_clock_goes_on_with_the_time_that_is_left(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learners = [Learner(settings, 1e-3, 1e-2, 0, CPU) for settings in (SMALL_TEACHER, TINY)]
+    save(tmp_path, Taken(steps=7, seconds=42.0), learners)
+    assert resume(tmp_path, learners) == Taken(7, 42.0)
+    clock, shares = iter(np.arange(1000.0, 1e6, 6.0)), []
+    monkeypatch.setattr(pretraining.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(pretraining, "one_cycle", lambda done, _: shares.append(done) or 0.0)
+    monkeypatch.setattr(pretraining, "resume", lambda *_: Taken(7, 42.0))
+    pretrain(tmp_path / "out", replace(QUICK, minutes=1.0), network=TINY, device=CPU, quiet=True)
+    assert shares[::2] == pytest.approx([0.7, 0.8, 0.9])
+
+
+def test_scenes_without_one_of_every_kind_are_refused() -> None:
+    wanted = [recipe for recipe in fresh_recipes(FEW) if recipe.species != "mask"][:2]
+    settings = replace(FEW, lux=50.0)
+    with supply(wanted, settings, workers=1) as rendered:
+        stock = PhotographStock(rendered, WIDE, TINY, CPU, kept=8, at_once=2, loader_workers=0, seed=0)
+        with pytest.raises(SettingOutOfRange, match="too few"):
+            stock.begin()
 
 
 def test_a_folder_of_other_settings_or_other_things_is_refused(small: None, pretrained: Path, tmp_path: Path) -> None:
