@@ -19,6 +19,7 @@ from sdk_reference.preprocess import PreprocessSettings
 from training.checkpoint import load_run, load_weights
 from training.errors import RunInvalid
 from training.network import ATRFAS, NetworkSettings
+from training.run_folder import differences
 
 PRETRAINED_FILE, PRETRAINED_WEIGHTS = "pretrained.json", "model.safetensors"
 TRAINED_ON = ("people", "devices", "scenes")
@@ -85,6 +86,20 @@ def load_first_weights(folder: Path) -> FirstWeights:
     network = ATRFAS(settings).eval()
     load_weights(network, folder / PRETRAINED_WEIGHTS, sha256)
     return FirstWeights(folder, settings, preprocess, network.requires_grad_(False), sha256, trained_on)
+
+
+def require_same_network(first: FirstWeights, network: NetworkSettings, preprocess: PreprocessSettings) -> None:
+    """Raise `RunInvalid` unless the weights fit the network, and its input is made in the same way."""
+    found = {"network": first.settings.to_dict(), "preprocess": first.preprocess.to_dict()}
+    wanted = {"network": network.to_dict(), "preprocess": preprocess.to_dict()}
+    differing = list(differences(found, wanted))
+    if differing:
+        raise RunInvalid(
+            found=f"{first.folder} with the weights of another network or for another input: "
+            + ", ".join(f"{name} {a!r}" for name, a, _ in differing[:4]),
+            expected=", ".join(f"{name} {b!r}" for name, _, b in differing[:4]),
+            remedy="begin with a run or a pretraining of the same preset and number of frames, or without --from",
+        )
 
 
 def began_with_unknown(record: Mapping[str, Any]) -> bool:

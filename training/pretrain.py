@@ -43,6 +43,7 @@ from training.first_weights import (
     FirstWeights,
     load_first_weights,
     pretrained_record,
+    require_same_network,
 )
 from training.fresh_scenes import fresh_recipes, supply
 from training.learners import Learner, Steps
@@ -112,6 +113,11 @@ class PretrainSettings:
         require_range("validation_scenes", self.validation_scenes, 40, 100_000)
         require_range("seed", self.seed, 0, 2**62)
 
+    @property
+    def course(self) -> Course:
+        """By what it ends."""
+        return Course(self.steps, self.minutes)
+
 
 def pretrain(
     out: Path,
@@ -131,7 +137,8 @@ def pretrain(
     that do not fit, `SettingOutOfRange`, `LossNotFinite`, `WorkerLost` or `OutputNotWritable`.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    first = None if start is None else _fit_to_begin_with(start, network)
+    preprocess = PreprocessSettings(input_size=network.input_size)
+    first = None if start is None else _to_begin_with(start, network, preprocess)
     begun_with = None if first is None else first.sha256
     begin_folder(out, {"settings": asdict(settings), "network": network.to_dict(), "started_from": begun_with})
     if (out / PRETRAINED_FILE).is_file():
@@ -145,13 +152,11 @@ def pretrain(
     training = SimulationSettings(count=settings.scenes, seed=settings.seed, split="train")
     judging = SimulationSettings(count=settings.validation_scenes, seed=settings.seed + 1, split="val")
     wanted = fresh_recipes(training)
-    behind = int(
-        len(wanted) * Course(settings.steps, settings.minutes).done(*taken)
-    )  # a training that goes on meets new people at once
+    behind = int(len(wanted) * settings.course.done(*taken))  # a training that goes on meets new people at once
     with supply(wanted[behind:] + wanted[:behind], training, workers) as rendered:
         with supply(fresh_recipes(judging), judging, max(workers // JUDGING_PART, 1)) as to_judge:
             judged = photographed_once(
-                to_judge, network, device, loader_workers, settings.photographed_at_once, settings.seed + 1
+                to_judge, network, preprocess, device, loader_workers, settings.photographed_at_once, settings.seed + 1
             )
         stock = PhotographStock(
             rendered,
@@ -164,18 +169,20 @@ def pretrain(
             seed=settings.seed + taken.steps,
         )
         with progress_bar("Pretraining", quiet) as progress:
-            _learn(out, settings, learners, stock, judged, taken, progress)
+            _learn(out, settings, preprocess, learners, stock, judged, taken, progress)
+    validation = read_log(out)[-1]
     for learner, weights in beginnings:
         towards(learner.average, weights, settings.first_share)
+    if beginnings:
+        validation |= errors(learners, judged)
     made = {
         "settings": asdict(settings),
         "started_from": begun_with,
         "device": device.type,
-        "validation": {**read_log(out)[-1], **errors(learners, judged)},
+        "validation": validation,
     }
     save_weights(learners[0].average, out / TEACHER_FILE)
     sha256 = save_weights(learners[1].average, out / PRETRAINED_WEIGHTS)
-    preprocess = PreprocessSettings(input_size=network.input_size)
     record = pretrained_record(network, preprocess, sha256, shown_in(wanted, first), made)
     write_json(out / PRETRAINED_FILE, record)
     (out / LAST_FILE).unlink(missing_ok=True)
@@ -189,19 +196,15 @@ def towards(network: ATRFAS, weights: Mapping[str, Tensor], share: float) -> Non
             value.lerp_(weights[name], share)
 
 
-def _fit_to_begin_with(start: Path, network: NetworkSettings) -> FirstWeights:
+def _to_begin_with(start: Path, network: NetworkSettings, preprocess: PreprocessSettings) -> FirstWeights:
     first = load_first_weights(start)
-    unfit = {
-        "the weights of another network": first.settings != network,
-        "weights of which it does not say what they had seen": not set(TRAINED_ON) <= set(first.trained_on),
-    }
-    for what, found in unfit.items():
-        if found:
-            raise RunInvalid(
-                found=f"{start} with {what}",
-                expected="weights of the network to be pretrained, and their training's people",
-                remedy="begin with a pretraining of this version, or without --from",
-            )
+    require_same_network(first, network, preprocess)
+    if not set(TRAINED_ON) <= set(first.trained_on):
+        raise RunInvalid(
+            found=f"{start} with weights of which it does not say what they had seen",
+            expected="the people, phones and rooms of their training",
+            remedy="begin with a pretraining of this version, or without --from",
+        )
     return first
 
 
@@ -232,18 +235,19 @@ def shown_in(wanted: Sequence[Recipe], first: FirstWeights | None = None) -> dic
 def _learn(
     out: Path,
     settings: PretrainSettings,
+    preprocess: PreprocessSettings,
     learners: Sequence[Learner],
     stock: PhotographStock,
     judged: tuple[Tensor, Tensor],
     taken: Taken,
     progress: Progress,
 ) -> None:
-    steps = Steps(learners, settings.average, PreprocessSettings(input_size=judged[0].shape[-1]))
-    again, course = settings.batch_size - settings.unseen, Course(settings.steps, settings.minutes)
+    steps = Steps(learners, settings.average, preprocess)
+    again = settings.batch_size - settings.unseen
     stock.begin()
     began = time.monotonic() - taken.seconds
     saved = written = taken
-    while (done := course.done(*taken)) < 1.0:
+    while (done := settings.course.done(*taken)) < 1.0:
         progress(taken.steps, int(taken.steps / done) if done else settings.steps)
         for learner in learners:
             learner.set_rate(learner.peak * one_cycle(done, settings.warm_up))

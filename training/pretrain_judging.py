@@ -28,7 +28,13 @@ PLAIN = replace(NO_AUGMENTATION, relit_share=1.0)
 
 
 def photographed_once(
-    rendered: SceneSupply, network: NetworkSettings, device: torch.device, workers: int, at_once: int, seed: int
+    rendered: SceneSupply,
+    network: NetworkSettings,
+    preprocess: PreprocessSettings,
+    device: torch.device,
+    workers: int,
+    at_once: int,
+    seed: int,
 ) -> tuple[Tensor, Tensor]:
     """Photograph all scenes of a supply once, as a simulated data set would: input and species of judgeable ones."""
     pool = ScenePool(device)
@@ -38,7 +44,7 @@ def photographed_once(
     rng = np.random.default_rng(seed)
     requests = [pool.request(place, rng) for place in range(len(pool))]
     batches = [requests[begin : begin + at_once] for begin in range(0, len(requests), at_once)]
-    inputs, species, preprocess = [], [], PreprocessSettings(input_size=network.input_size)
+    inputs, species = [], []
     for drawn in loader(Sheets(PLAIN, network.map_size), batches, workers):
         good = photograph_judgeable(drawn, pool)
         inputs.append(to_input(good.frames.float(), preprocess))

@@ -43,7 +43,7 @@ from training.checkpoint import (
 )
 from training.data import CaptureData, PreparedData, join_stores, require_equal_shares
 from training.errors import RunInvalid, SettingOutOfRange
-from training.first_weights import FirstWeights, load_first_weights
+from training.first_weights import FirstWeights, load_first_weights, require_same_network
 from training.int8_grid import round_to_int8_grid
 from training.lightning_module import TrainingModule
 from training.machine import Machine, torch_threads
@@ -52,7 +52,7 @@ from training.network import PRESETS as NETWORKS
 from training.photographs import PhotographStore
 from training.prepare import DetectorFactory, prepare_all
 from training.processes import lost_processes_are_errors
-from training.run_folder import begin_folder, differences
+from training.run_folder import begin_folder
 from training.run_keeper import RunKeeper, read_log
 from training.run_record import Plan, Task, record_of
 from training.settings import TrainSettings
@@ -113,7 +113,7 @@ def begin(
     if not machine.quiet and trainer.is_global_zero:
         show_unlit(data, settings)
     if begun_with is not None:
-        require_same_network(begun_with, plan)
+        require_same_network(begun_with, plan.network, plan.preprocess)
     loaders = CaptureData(
         data,
         plan.preprocess,
@@ -141,19 +141,6 @@ def show_unlit(data: PreparedData, settings: TrainSettings) -> None:
             "light and are never photographed anew, which the recipe counts on: simulate with --layers, and train on "
             "the folder rather than on shards of it.",
             style="yellow",
-        )
-
-
-def require_same_network(begun_with: FirstWeights, plan: Plan) -> None:
-    """Raise `RunInvalid` unless the run's weights fit the network, and its input is made in the same way."""
-    found = {"network": begun_with.settings.to_dict(), "preprocess": begun_with.preprocess.to_dict()}
-    wanted = {"network": plan.network.to_dict(), "preprocess": plan.preprocess.to_dict()}
-    differing = list(differences(found, wanted))
-    if differing:
-        raise RunInvalid(
-            found=f"{begun_with.folder} with " + ", ".join(f"{name} {a!r}" for name, a, _ in differing[:4]),
-            expected=", ".join(f"{name} {b!r}" for name, _, b in differing[:4]),
-            remedy="begin with a run or a pretraining of the same preset and number of frames, or without --from",
         )
 
 

@@ -31,10 +31,11 @@ from training.int8_grid import on_int8_grid, round_to_int8_grid
 from training.lightning_module import TrainingModule, moving_average
 from training.machine import Machine
 from training.network import ATRFAS, PRESETS
+from training.run_folder import differences
 from training.run_keeper import Merit, read_log
 from training.settings import RECIPES, TrainSettings
 from training.shard_writing import shard_dataset
-from training.train import differences, train
+from training.train import train
 
 EPOCHS = 3
 SETTINGS = replace(RECIPES["mobile"], epochs=EPOCHS, batch_size=8, seed=4)
