@@ -31,7 +31,7 @@ from sdk_reference.atomic_files import write_json
 from sdk_reference.errors import FlashproofError
 from sdk_reference.preprocess import PreprocessSettings
 from simulator.stage import subject_name
-from training.checkpoint import LOG_FILE, load_weights, save_weights
+from training.checkpoint import load_weights, save_weights
 from training.course import Course, one_cycle
 from training.data import person_code
 from training.distillation import teacher_of
@@ -47,12 +47,13 @@ from training.first_weights import (
 )
 from training.fresh_scenes import fresh_recipes, supply
 from training.learners import Learner, Steps
+from training.log_table import read_log
 from training.losses import LIVE_SPECIES, Targets
 from training.network import ATRFAS, MOBILE, NetworkSettings
 from training.photograph_buffer import Photographs
 from training.photograph_stock import PhotographStock
 from training.pretrain_judging import LEARNERS, errors, photographed_once
-from training.pretrain_keeping import LAST_FILE, Taken, read_log, resume, save, write_line
+from training.pretrain_keeping import LAST_FILE, Taken, add_line, resume, save
 from training.progress import progress_bar
 from training.run_folder import begin_folder
 from training.settings import RECIPES
@@ -170,7 +171,7 @@ def pretrain(
         )
         with progress_bar("Pretraining", quiet) as progress:
             _learn(out, settings, preprocess, learners, stock, judged, taken, progress)
-    validation = read_log(out)[-1]
+    validation = {name: float(value) for name, value in read_log(out)[-1].items()}
     for learner, weights in beginnings:
         towards(learner.average, weights, settings.first_share)
     if beginnings:
@@ -246,7 +247,7 @@ def _learn(
     again = settings.batch_size - settings.unseen
     stock.begin()
     began = time.monotonic() - taken.seconds
-    saved = written = taken
+    saved = taken
     while (done := settings.course.done(*taken)) < 1.0:
         progress(taken.steps, int(taken.steps / done) if done else settings.steps)
         for learner in learners:
@@ -258,14 +259,12 @@ def _learn(
         if taken.steps % CHECKED_EVERY == 0:
             _require_finite(learners, taken.steps - 1)
         if taken.steps % JUDGED_EVERY == 0:
-            write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
-            written = taken
+            add_line(out, _line(taken, stock, learners, judged))
         if taken.seconds - saved.seconds > SAVED_EVERY_S:
             save(out, taken, learners)
             saved = taken
     _require_finite(learners, taken.steps - 1)
-    if written is not taken or not (out / LOG_FILE).is_file():
-        write_line(out / LOG_FILE, _line(taken, stock, learners, judged))
+    add_line(out, _line(taken, stock, learners, judged))
 
 
 def _targets(batch: Photographs) -> Targets:

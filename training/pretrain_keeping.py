@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from sdk_reference.atomic_files import writing_to
-from training.checkpoint import LOG_FILE
 from training.errors import RunInvalid
 from training.learners import Learner
+from training.log_table import read_log, write_log
 
 LAST_FILE = "last.pt"
 
@@ -53,17 +52,7 @@ def resume(out: Path, learners: Sequence[Learner]) -> Taken:
         ) from error
 
 
-def write_line(path: Path, values: dict[str, float]) -> None:
-    """Add a line to a table, and its heads to a new one."""
-    new = not path.is_file()
-    with writing_to(path), path.open("a", newline="", encoding="utf-8") as log:
-        table = csv.DictWriter(log, list(values))
-        if new:
-            table.writeheader()
-        table.writerow(values)
-
-
-def read_log(out: Path) -> list[dict[str, float]]:
-    """Return the lines of a pretraining's table."""
-    with (out / LOG_FILE).open(newline="", encoding="utf-8") as log:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(log)]
+def add_line(out: Path, values: Mapping[str, float]) -> None:
+    """Add a line to the log; lines of steps that are taken again, after a kill, give way."""
+    earlier = [row for row in read_log(out) if float(row["step"]) < values["step"]]
+    write_log(out, [*earlier, values], list(values))

@@ -7,8 +7,6 @@ happened. Of several processes the first one writes; all of them know what is wr
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from collections.abc import Callable
@@ -20,10 +18,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from safetensors import SafetensorError, safe_open
 
-from sdk_reference.atomic_files import write_atomically, writing_to
-from training.checkpoint import BEST_FILE, LAST_FILE, LOG_FILE, save_weights
+from sdk_reference.atomic_files import writing_to
+from training.checkpoint import BEST_FILE, LAST_FILE, save_weights
 from training.errors import RunInvalid
 from training.lightning_module import TERMS, TrainingModule
+from training.log_table import read_log, write_log
 
 COLUMNS = (
     "epoch",
@@ -98,7 +97,7 @@ class RunKeeper(Checkpoint):
                 save_weights(pl_module.judged, self.folder / BEST_FILE, described)
         self._drop_lines_of_epochs_to_be_repeated(trainer)
         if trainer.is_global_zero:
-            write_log(self.folder, [*read_log(self.folder), self._row(trainer, pl_module)])
+            write_log(self.folder, [*read_log(self.folder), self._row(trainer, pl_module)], COLUMNS)
         self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
@@ -111,7 +110,7 @@ class RunKeeper(Checkpoint):
     def _drop_lines_of_epochs_to_be_repeated(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             rows = [row for row in read_log(self.folder) if int(row["epoch"]) < trainer.current_epoch]
-            write_log(self.folder, rows)
+            write_log(self.folder, rows, COLUMNS)
 
     def _row(self, trainer: Trainer, module: TrainingModule) -> dict[str, Any]:
         assert module.validation is not None
@@ -138,24 +137,6 @@ def save_checkpoint(trainer: Trainer, path: Path) -> None:
                 unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-
-
-def read_log(folder: Path) -> list[dict[str, str]]:
-    """Return the lines of log.csv as {column: text}; none when there is no log yet."""
-    path = folder / LOG_FILE
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
-
-
-def write_log(folder: Path, rows: list[Any]) -> None:
-    """Write log.csv anew."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(folder / LOG_FILE, text.getvalue().encode())
 
 
 def read_best(folder: Path) -> Merit | None:

@@ -46,6 +46,7 @@ from training.errors import RunInvalid, SettingOutOfRange
 from training.first_weights import FirstWeights, load_first_weights, require_same_network
 from training.int8_grid import round_to_int8_grid
 from training.lightning_module import TrainingModule
+from training.log_table import read_log
 from training.machine import Machine, torch_threads
 from training.network import ATRFAS, drawn_network
 from training.network import PRESETS as NETWORKS
@@ -53,7 +54,7 @@ from training.photographs import PhotographStore
 from training.prepare import DetectorFactory, prepare_all
 from training.processes import lost_processes_are_errors
 from training.run_folder import begin_folder
-from training.run_keeper import RunKeeper, read_log
+from training.run_keeper import RunKeeper
 from training.run_record import Plan, Task, record_of
 from training.settings import TrainSettings
 from training.taking_turns import alone

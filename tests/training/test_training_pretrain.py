@@ -33,13 +33,14 @@ from training.first_weights import (
 )
 from training.fresh_scenes import BRIGHTEST_LUX, HARDEST, fresh_recipes, render_fresh, supply
 from training.learners import Learner, Steps
+from training.log_table import read_log
 from training.losses import Targets
 from training.network import ATRFAS, MOBILE
 from training.photograph_buffer import PhotographBuffer, Photographs, show_again
 from training.photograph_stock import PhotographStock
 from training.pretrain import TEACHER_FILE, PretrainSettings, pretrain
 from training.pretrain_draws import PARTS, ScenePool, Sheets, photograph
-from training.pretrain_keeping import Taken, resume, save
+from training.pretrain_keeping import Taken, add_line, resume, save
 from training.splits import split_of
 from training.synthesis import SimulationSettings, make_stage
 from training.true_alignment import PLACES, USED, true_affine
@@ -364,6 +365,13 @@ def test_a_pretraining_by_the_clock_goes_on_with_the_time_that_is_left(
     monkeypatch.setattr(pretraining, "resume", lambda *_: Taken(7, 42.0))
     pretrain(tmp_path / "out", replace(QUICK, minutes=1.0), network=TINY, device=CPU, quiet=True)
     assert shares[::2] == pytest.approx([0.7, 0.8, 0.9])
+
+
+def test_lines_of_steps_that_are_taken_again_give_way(tmp_path: Path) -> None:
+    for step in (700, 1400, 2100, 1400):
+        add_line(tmp_path, {"step": step, "seconds": 0.5 * step})
+    assert [row["step"] for row in read_log(tmp_path)] == ["700", "1400"]
+    assert (tmp_path / "log.csv").read_text() == "step,seconds\n700,350.0\n1400,700.0\n"
 
 
 def test_scenes_without_one_of_every_kind_are_refused() -> None:

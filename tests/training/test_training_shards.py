@@ -31,10 +31,10 @@ from training import shard_writing
 from training.augment import AugmentSettings
 from training.data import CaptureData, join_stores
 from training.errors import DatasetInvalid, LabelsContradict, SettingsMismatch, SplitLeaks
+from training.log_table import read_log
 from training.machine import Machine
 from training.network import PRESETS
 from training.prepare import preparation_of, prepare_all
-from training.run_keeper import read_log
 from training.settings import RECIPES
 from training.shard_checks import open_shards
 from training.shard_writing import ShardedDataset, shard_dataset

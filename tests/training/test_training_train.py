@@ -29,10 +29,11 @@ from training.checkpoint import load_run
 from training.errors import ClassMissing, RunInvalid, SettingOutOfRange, SettingsMismatch
 from training.int8_grid import on_int8_grid, round_to_int8_grid
 from training.lightning_module import TrainingModule, moving_average
+from training.log_table import read_log
 from training.machine import Machine
 from training.network import ATRFAS, PRESETS
 from training.run_folder import differences
-from training.run_keeper import Merit, read_log
+from training.run_keeper import Merit
 from training.settings import RECIPES, TrainSettings
 from training.shard_writing import shard_dataset
 from training.train import train

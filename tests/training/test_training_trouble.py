@@ -22,9 +22,9 @@ from tiny_network import TINY
 from sdk_reference.errors import OutputNotWritable
 from training.checkpoint import CHECKPOINT_STAMP
 from training.errors import DatasetInvalid, LossNotFinite, RunInvalid
+from training.log_table import read_log
 from training.machine import Machine
 from training.network import ATRFAS, PRESETS
-from training.run_keeper import read_log
 from training.settings import RECIPES
 from training.splits import split_of
 from training.store import DEPTH_FILE, open_array
