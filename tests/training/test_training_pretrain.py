@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,13 +310,20 @@ def test_a_pretraining_begins_with_another_and_stays_half_way_to_it(
         take(self, *batch)  # type: ignore[arg-type]
         after.append([{k: v.clone() for k, v in learner.network.state_dict().items()} for learner in self.learners])
 
+    def named(learners: Sequence[Learner], _: object) -> dict[str, float]:
+        return {"student_eer": float(learners[1].average.state_dict()["stem.layers.0.0.weight"].sum())}
+
     monkeypatch.setattr(Steps, "take", looks)
+    monkeypatch.setattr(pretraining, "errors", named)
     record = pretrain(tmp_path / "out", settings, start=pretrained, network=TINY, device=CPU, quiet=True)
     teacher, student = before[0]
     assert all(torch.equal(value, student[name]) for name, value in first.network.state_dict().items())
     assert all(torch.equal(value, teacher[name]) for name, value in load_file(pretrained / TEACHER_FILE).items())
     saved = load_first_weights(tmp_path / "out")
     ends = load_file(tmp_path / "out" / TEACHER_FILE), saved.network.state_dict()
+    judged = record["validation"]["student_eer"]
+    assert judged == pytest.approx(float(ends[1]["stem.layers.0.0.weight"].sum())), "not of the weights that are saved"
+    assert judged != pytest.approx(float(read_log(tmp_path / "out")[-1]["student_eer"]))
     for end, reached, began in zip(ends, after[-1], before[0], strict=True):
         for name, value in end.items():
             if value.is_floating_point():
