@@ -59,6 +59,17 @@ class StoredLayers:
     phone: Phone
     light: ScreenLight
 
+    def opened(self) -> AlignedLayers:
+        """The layers in memory, colours last."""
+        planes = np.asarray(self.planes, np.float32).transpose(1, 2, 0)
+        return AlignedLayers(
+            ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(self.ambient_scale),
+            screen=np.ascontiguousarray(planes[..., 3:6]),
+            covered=np.ascontiguousarray(planes[..., 6]),
+            phone=self.phone,
+            light=self.light,
+        )
+
 
 @dataclass(frozen=True)
 class LayersRecord:
@@ -180,15 +191,7 @@ class LayerStore:
 
     def layers(self, row: int) -> AlignedLayers:
         """Return the layers of a row that is there."""
-        stored = self.stored(row)
-        planes = np.asarray(stored.planes, np.float32).transpose(1, 2, 0)
-        return AlignedLayers(
-            ambient=np.ascontiguousarray(planes[..., :3]) * np.float32(stored.ambient_scale),
-            screen=np.ascontiguousarray(planes[..., 3:6]),
-            covered=np.ascontiguousarray(planes[..., 6]),
-            phone=stored.phone,
-            light=stored.light,
-        )
+        return self.stored(row).opened()
 
     def stored(self, row: int) -> StoredLayers:
         """Return the layers of a row that is there, as they lie in the file."""

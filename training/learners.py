@@ -1,4 +1,4 @@
-"""Networks that learn from the same batches, the first one teaching the others; on a GPU all of a step is one graph.
+"""Networks that learn from the same batches, each teaching the next; on a GPU all of a step is one graph.
 
 `mobile` is so small that a GPU would wait for the processor that launches its kernels: captured once as a CUDA graph
 and replayed, a step of teacher and student takes a fraction of the time. Nothing here may therefore wait for the GPU.
@@ -7,13 +7,14 @@ and replayed, a step of teacher and student takes a fraction of the time. Nothin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sdk_reference.preprocess import PreprocessSettings
 from training.batch_relight import to_input
-from training.distillation import distillation_loss
+from training.distillation import Answer, distillation_loss
 from training.losses import Targets, loss_terms
 from training.network import ATRFAS, NetworkOutputs, NetworkSettings, drawn_network
 
@@ -63,7 +64,7 @@ class Learner:
             outputs: NetworkOutputs = self.network(differences)
         return outputs
 
-    def learn(self, outputs: NetworkOutputs, targets: Targets, teacher: NetworkOutputs | None, share: float) -> None:
+    def learn(self, outputs: NetworkOutputs, targets: Targets, teacher: Answer | None, share: float) -> None:
         """Take one step; `share` is the part of the weights that their average takes over."""
         terms = loss_terms(outputs, targets)
         total = terms.total if teacher is None else terms.total + distillation_loss(outputs, teacher)
@@ -101,36 +102,39 @@ def _numbers(average: nn.Module, network: nn.Module) -> tuple[list[Tensor], list
 
 
 class Steps:
-    """Steps of several learners on batches of one shape; the first one's answers teach the others."""
+    """Steps of several learners on batches of one shape; a teacher's answers, or the first one's, teach the others."""
 
     def __init__(self, learners: Sequence[Learner], share: float, preprocess: PreprocessSettings) -> None:
         """`share`: what each step adds of the weights to their moving average."""
         self.learners, self.share, self.preprocess = tuple(learners), share, preprocess
-        self._batch: tuple[Tensor, Targets] | None = None
+        self._batch: tuple[Tensor, Targets, Answer | None] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def take(self, frames: Tensor, targets: Targets) -> None:
-        """Let all learners take one step on a batch of (M, N0, 3, 256, 256) levels 0..255 by rank."""
+    def take(self, frames: Tensor, targets: Targets, teacher: Answer | None = None) -> None:
+        """Let all learners take one step on a batch of (M, N0, 3, 256, 256) levels 0..255 by rank.
+
+        `teacher`: the answer of one that does not learn; without it the first learner teaches the others.
+        """
         if frames.device.type != "cuda":
-            self._all(frames, targets)
+            self._all(frames, targets, teacher)
             return
         if self._batch is None:
-            self._batch = frames.clone(), Targets(**{name: value.clone() for name, value in vars(targets).items()})
+            self._batch = frames.clone(), _copy(targets), None if teacher is None else _copy(teacher)
             self._capture()
-        shown, wanted = self._batch
+        shown, wanted, taught = self._batch
         shown.copy_(frames)
-        for name, value in vars(wanted).items():
-            value.copy_(getattr(targets, name))
+        for place, given in ((wanted, targets), (taught, teacher)):
+            for name, value in vars(place).items() if place is not None else ():
+                value.copy_(getattr(given, name))
         assert self._graph is not None
         self._graph.replay()
 
-    def _all(self, frames: Tensor, targets: Targets) -> None:
+    def _all(self, frames: Tensor, targets: Targets, teacher: Answer | None) -> None:
         differences = to_input(frames.float(), self.preprocess)
-        teacher: NetworkOutputs | None = None
         for learner in self.learners:
             outputs = learner.answer(differences)
             learner.learn(outputs, targets, teacher, self.share)
-            teacher = teacher or outputs
+            teacher = teacher or Answer.of(outputs)
 
     def _capture(self) -> None:
         """Record a step as a graph, after some steps that let CUDA choose its kernels."""
@@ -144,3 +148,10 @@ class Steps:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._all(*self._batch)
+
+
+Tensors = TypeVar("Tensors", Targets, Answer)
+
+
+def _copy(tensors: Tensors) -> Tensors:
+    return type(tensors)(**{name: value.clone() for name, value in vars(tensors).items()})

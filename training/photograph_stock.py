@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from training.augment import AugmentSettings
+from training.distillation import Teacher
 from training.errors import SettingOutOfRange
 from training.fresh_scenes import SceneSupply
 from training.network import NetworkSettings
@@ -64,11 +66,13 @@ class PhotographStock:
         at_once: int,
         loader_workers: int,
         seed: int,
+        teacher: Teacher | None = None,
     ) -> None:
-        """`kept` photographs at most, a megabyte each, of which `at_once` are taken together."""
+        """`kept` photographs at most, a megabyte each, of which `at_once` are taken together. `teacher`: whom to ask
+        about each."""
         self.rendered, self.pool = rendered, ScenePool(device)
-        reach_px = int(augmentation.shift_px * SHIFT_SHARE)
-        self.buffer = PhotographBuffer(kept, network.n0, network.n_frames, network.map_size, device, reach_px)
+        self.buffer = PhotographBuffer(kept, reach_px=int(augmentation.shift_px * SHIFT_SHARE))
+        self.teacher = teacher
         self.photographed = self.judgeable = 0
         self._aside = Aside(device)
         self._generator = torch.Generator(device=device).manual_seed(seed)
@@ -105,6 +109,8 @@ class PhotographStock:
             drawn = next(self._drawn)
             with self._aside.work():
                 good = photograph_judgeable(drawn, self.pool)
+                if self.teacher is not None and len(good) > 0:
+                    good = replace(good, answer=self.teacher.answer(good.frames))
                 self.buffer.put(good)
             self.photographed, self.judgeable = self.photographed + len(drawn["place"]), self.judgeable + len(good)
         batch = self.buffer.draw(unseen, again, self._generator)

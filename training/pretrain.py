@@ -1,12 +1,15 @@
 """Pretraining of `mobile` on ever new people, with a teacher beside it; made for one GPU and many processors.
 
     python -m training.pretrain OUT [--from OLD] [--minutes 9 | --steps 8400] [--scenes 60000] [--workers 12]
+    python -m training.pretrain OUT --from OLD --teacher-learning-rate 0 --batch-size 32 --unseen 8 --threads 2 …
     flashproof train RUN --preset mobile --from OUT --epochs 2 --learning-rate 2e-4 --data data/sim
 
 While processors render scenes of new people (`training.fresh_scenes`), the GPU photographs them under new plans and
 lights, and two networks learn from each batch: `mobile`, and a teacher seven times as large whose answers `mobile`
-learns from, too (`training.distillation`). What comes out are weights to begin a training with, not a run: nothing is
-known yet of thresholds, and faces were aligned by the truth. The paper has no such stage.
+learns from, too (`training.distillation`). Without a GPU a teacher that has learned before may only teach: at a
+learning rate of 0 it is asked once about each photograph, however often that is shown. What comes out are weights to
+begin a training with, not a run: nothing is known yet of thresholds, and faces were aligned by the truth. The paper has
+no such stage.
 
 Killed and started again it goes on where it last saved itself; `--from` begins with what another pretraining left, on
 people of another seed. It cannot be repeated bit for bit: which scenes are there when a batch is drawn hangs on how
@@ -31,19 +34,16 @@ from sdk_reference.atomic_files import write_json
 from sdk_reference.errors import FlashproofError
 from sdk_reference.preprocess import PreprocessSettings
 from simulator.stage import subject_name
-from training.checkpoint import load_weights, save_weights
+from training.checkpoint import save_weights
 from training.course import Course, one_cycle
 from training.data import person_code
 from training.distillation import teacher_of
-from training.errors import LossNotFinite, RunInvalid, require_range
+from training.errors import LossNotFinite, require_range
 from training.first_weights import (
     PRETRAINED_FILE,
     PRETRAINED_WEIGHTS,
-    TRAINED_ON,
     FirstWeights,
-    load_first_weights,
     pretrained_record,
-    require_same_network,
 )
 from training.fresh_scenes import fresh_recipes, supply
 from training.learners import Learner, Steps
@@ -52,7 +52,8 @@ from training.losses import LIVE_SPECIES, Targets
 from training.network import ATRFAS, MOBILE, NetworkSettings
 from training.photograph_buffer import Photographs
 from training.photograph_stock import PhotographStock
-from training.pretrain_judging import LEARNERS, errors, photographed_once
+from training.pretrain_beginning import STUDENT, TEACHER, TEACHER_FILE, only_teaching, read_beginning
+from training.pretrain_judging import errors, photographed_once
 from training.pretrain_keeping import LAST_FILE, Taken, add_line, resume, save
 from training.progress import progress_bar
 from training.run_folder import begin_folder
@@ -60,7 +61,6 @@ from training.settings import RECIPES
 from training.synthesis import Recipe, SimulationSettings
 from training.workers import MAX_WORKERS, Progress, default_workers
 
-TEACHER_FILE = "teacher.safetensors"
 FETCHED_PER_STEP = 8
 SAVED_EVERY_S = 120.0
 CHECKED_EVERY = 50
@@ -86,6 +86,7 @@ class PretrainSettings:
     """A megabyte each."""
     learning_rate: float = 2.8e-3
     teacher_learning_rate: float = 1.6e-3
+    """0: the teacher of the folder that the pretraining begins with teaches and learns no more."""
     warm_up: float = 0.12
     weight_decay: float = 1e-2
     average: float = 1e-3
@@ -108,11 +109,16 @@ class PretrainSettings:
         require_range("photographed_at_once", self.photographed_at_once, 1, 4096)
         require_range("kept_photographs", self.kept_photographs, self.batch_size + self.photographed_at_once, 1_000_000)
         require_range("learning rate", self.learning_rate, 1e-8, 1.0)
-        require_range("teacher's learning rate", self.teacher_learning_rate, 1e-8, 1.0)
+        require_range("teacher's learning rate", self.teacher_learning_rate, 0.0, 1.0)
         require_range("first_share", self.first_share, 0.0, 1.0)
         require_range("scenes", self.scenes, 400, 1_000_000)
         require_range("validation_scenes", self.validation_scenes, 40, 100_000)
         require_range("seed", self.seed, 0, 2**62)
+
+    @property
+    def teacher_learns(self) -> bool:
+        """Whether the teacher is a learner, too."""
+        return self.teacher_learning_rate > 0.0
 
     @property
     def course(self) -> Course:
@@ -134,22 +140,26 @@ def pretrain(
     """Pretrain into the folder `out`, or go on there; returns the record (pretrained.json).
 
     `start`: a finished pretraining's folder, or a run's, with whose weights to begin; without a teacher's weights there
-    the teacher begins anew. Raises `SettingsMismatch` for a folder begun with other settings, `RunInvalid` for weights
-    that do not fit, `SettingOutOfRange`, `LossNotFinite`, `WorkerLost` or `OutputNotWritable`.
+    the teacher begins anew, and one that only teaches is missing. Raises `SettingsMismatch` for a folder begun with
+    other settings, `RunInvalid` for weights that do not fit or are missing, `SettingOutOfRange`, `LossNotFinite`,
+    `WorkerLost` or `OutputNotWritable`.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     preprocess = PreprocessSettings(input_size=network.input_size)
-    first = None if start is None else _to_begin_with(start, network, preprocess)
+    beginning = None if start is None else read_beginning(start, network, preprocess)
+    teacher = None if settings.teacher_learns else only_teaching(beginning, network, preprocess, device)
+    first = None if beginning is None else beginning.first
     begun_with = None if first is None else first.sha256
     begin_folder(out, {"settings": asdict(settings), "network": network.to_dict(), "started_from": begun_with})
     if (out / PRETRAINED_FILE).is_file():
         return dict(json.loads((out / PRETRAINED_FILE).read_text(encoding="utf-8")))
-    learners = [
-        Learner(teacher_of(network), settings.teacher_learning_rate, settings.weight_decay, settings.seed, device),
-        Learner(network, settings.learning_rate, settings.weight_decay, settings.seed, device),
-    ]
-    beginnings = [] if first is None else _begin_with(first, learners)
-    taken = resume(out, learners)
+    learners = _learners(settings, network, device)
+    if beginning is not None:
+        beginning.hand_out(learners)
+    taken = resume(out, list(learners.values()))
+    networks = {name: learner.average for name, learner in learners.items()}
+    if teacher is not None:
+        networks = {TEACHER: teacher.network} | networks
     training = SimulationSettings(count=settings.scenes, seed=settings.seed, split="train")
     judging = SimulationSettings(count=settings.validation_scenes, seed=settings.seed + 1, split="val")
     wanted = fresh_recipes(training)
@@ -168,57 +178,35 @@ def pretrain(
             at_once=settings.photographed_at_once,
             loader_workers=loader_workers,
             seed=settings.seed + taken.steps,
+            teacher=teacher,
         )
         with progress_bar("Pretraining", quiet) as progress:
-            _learn(out, settings, preprocess, learners, stock, judged, taken, progress)
+            _learn(out, settings, preprocess, learners, stock, networks, judged, taken, progress)
     validation = {name: float(value) for name, value in read_log(out)[-1].items()}
-    for learner, weights in beginnings:
-        towards(learner.average, weights, settings.first_share)
-    if beginnings:
-        validation |= errors(learners, judged)
+    if beginning is not None:
+        beginning.half_way_back(learners, settings.first_share)
+        validation |= errors(networks, judged)
     made = {
         "settings": asdict(settings),
         "started_from": begun_with,
         "device": device.type,
         "validation": validation,
     }
-    save_weights(learners[0].average, out / TEACHER_FILE)
-    sha256 = save_weights(learners[1].average, out / PRETRAINED_WEIGHTS)
+    save_weights(networks[TEACHER], out / TEACHER_FILE)
+    sha256 = save_weights(networks[STUDENT], out / PRETRAINED_WEIGHTS)
     record = pretrained_record(network, preprocess, sha256, shown_in(wanted, first), made)
     write_json(out / PRETRAINED_FILE, record)
     (out / LAST_FILE).unlink(missing_ok=True)
     return record
 
 
-def towards(network: ATRFAS, weights: Mapping[str, Tensor], share: float) -> None:
-    """Move all weights and statistics of a network by this share of the way to others."""
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(weights[name], share)
-
-
-def _to_begin_with(start: Path, network: NetworkSettings, preprocess: PreprocessSettings) -> FirstWeights:
-    first = load_first_weights(start)
-    require_same_network(first, network, preprocess)
-    if not set(TRAINED_ON) <= set(first.trained_on):
-        raise RunInvalid(
-            found=f"{start} with weights of which it does not say what they had seen",
-            expected="the people, phones and rooms of their training",
-            remedy="begin with a pretraining of this version, or without --from",
-        )
-    return first
-
-
-def _begin_with(first: FirstWeights, learners: Sequence[Learner]) -> list[tuple[Learner, dict[str, Tensor]]]:
-    """Let `mobile`, and a teacher where there is one, learn on from these weights; return who does, and from where."""
-    teacher, student = learners
-    student.begin_with(first.network.state_dict())
-    begun = [student]
-    if (first.folder / TEACHER_FILE).is_file():
-        load_weights(teacher.average, first.folder / TEACHER_FILE)
-        teacher.begin_with(teacher.average.state_dict())
-        begun.append(teacher)
-    return [(one, {name: value.clone() for name, value in one.average.state_dict().items()}) for one in begun]
+def _learners(settings: PretrainSettings, network: NetworkSettings, device: torch.device) -> dict[str, Learner]:
+    """Who learns, by name; a teacher in front of whom it teaches."""
+    wanted = {TEACHER: (teacher_of(network), settings.teacher_learning_rate)} if settings.teacher_learns else {}
+    return {
+        name: Learner(sizes, rate, settings.weight_decay, settings.seed, device)
+        for name, (sizes, rate) in (wanted | {STUDENT: (network, settings.learning_rate)}).items()
+    }
 
 
 def shown_in(wanted: Sequence[Recipe], first: FirstWeights | None = None) -> dict[str, set[str]]:
@@ -237,34 +225,35 @@ def _learn(
     out: Path,
     settings: PretrainSettings,
     preprocess: PreprocessSettings,
-    learners: Sequence[Learner],
+    learners: Mapping[str, Learner],
     stock: PhotographStock,
+    networks: Mapping[str, ATRFAS],
     judged: tuple[Tensor, Tensor],
     taken: Taken,
     progress: Progress,
 ) -> None:
-    steps = Steps(learners, settings.average, preprocess)
+    steps = Steps(list(learners.values()), settings.average, preprocess)
     again = settings.batch_size - settings.unseen
     stock.begin()
     began = time.monotonic() - taken.seconds
     saved = taken
     while (done := settings.course.done(*taken)) < 1.0:
         progress(taken.steps, int(taken.steps / done) if done else settings.steps)
-        for learner in learners:
+        for learner in learners.values():
             learner.set_rate(learner.peak * one_cycle(done, settings.warm_up))
         stock.fetch(FETCHED_PER_STEP)
         batch = stock.draw(settings.unseen, again)
-        steps.take(batch.frames, _targets(batch))
+        steps.take(batch.frames, _targets(batch), batch.answer)
         taken = Taken(taken.steps + 1, time.monotonic() - began)
         if taken.steps % CHECKED_EVERY == 0:
             _require_finite(learners, taken.steps - 1)
         if taken.steps % JUDGED_EVERY == 0:
-            add_line(out, _line(taken, stock, learners, judged))
+            add_line(out, _line(taken, stock, learners, errors(networks, judged)))
         if taken.seconds - saved.seconds > SAVED_EVERY_S:
-            save(out, taken, learners)
+            save(out, taken, list(learners.values()))
             saved = taken
     _require_finite(learners, taken.steps - 1)
-    add_line(out, _line(taken, stock, learners, judged))
+    add_line(out, _line(taken, stock, learners, errors(networks, judged)))
 
 
 def _targets(batch: Photographs) -> Targets:
@@ -273,7 +262,7 @@ def _targets(batch: Photographs) -> Targets:
 
 
 def _line(
-    taken: Taken, stock: PhotographStock, learners: Sequence[Learner], judged: tuple[Tensor, Tensor]
+    taken: Taken, stock: PhotographStock, learners: Mapping[str, Learner], judged: Mapping[str, float]
 ) -> dict[str, float]:
     values: dict[str, float] = {
         "step": taken.steps,
@@ -281,17 +270,16 @@ def _line(
         "scenes": len(stock.pool),
         "photographs": stock.photographed,
         "judgeable": round(stock.judgeable / max(stock.photographed, 1), 4),
-        "validation_captures": len(judged[1]),
-        **errors(learners, judged),
+        **judged,
     }
-    for name, learner in zip(LEARNERS, learners, strict=True):
+    for name, learner in learners.items():
         losses = dict(zip(("classification", "depth", "gate", "response"), learner.losses.tolist(), strict=True))
         values |= {f"{name}_{term}": round(value, 5) for term, value in losses.items()}
     return values
 
 
-def _require_finite(learners: Sequence[Learner], step: int) -> None:
-    if not all(isfinite(value) for learner in learners for value in learner.losses.tolist()):
+def _require_finite(learners: Mapping[str, Learner], step: int) -> None:
+    if not all(isfinite(value) for learner in learners.values() for value in learner.losses.tolist()):
         raise LossNotFinite(
             found=f"losses that are no numbers by step {step}",
             expected="finite losses",
@@ -308,12 +296,21 @@ def main(
     minutes: Annotated[float | None, typer.Option(help="How long to learn, instead of so many steps.")] = None,
     learning_rate: Annotated[float, typer.Option(help="Highest of mobile's.")] = PretrainSettings.learning_rate,
     teacher_learning_rate: Annotated[
-        float, typer.Option(help="Highest of the teacher's.")
+        float, typer.Option(help="Highest of the teacher's; 0: it only teaches.")
     ] = PretrainSettings.teacher_learning_rate,
+    batch_size: Annotated[int, typer.Option(help="Photographs of a batch.")] = PretrainSettings.batch_size,
+    unseen: Annotated[int, typer.Option(help="Of them, how many are new.")] = PretrainSettings.unseen,
+    photographed_at_once: Annotated[
+        int, typer.Option(help="Photographs that are taken together.")
+    ] = PretrainSettings.photographed_at_once,
+    first_share: Annotated[
+        float, typer.Option(help="What is kept of the weights that it begins with.")
+    ] = PretrainSettings.first_share,
     scenes: Annotated[
         int, typer.Option(help="Captures to simulate; about half are rendered.")
     ] = PretrainSettings.scenes,
     seed: Annotated[int, typer.Option(help="Draws people, scenes, plans and first weights.")] = PretrainSettings.seed,
+    threads: Annotated[int, typer.Option(help="Threads that learn, where there is no GPU; 0 takes all.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that render; 0 takes three of four processors.")] = 0,
     loader_workers: Annotated[int, typer.Option(help="Processes that draw; 0 draws in this one.")] = 3,
     quiet: Annotated[bool, typer.Option("--json", help="Print one JSON object; no progress bar.")] = False,
@@ -325,11 +322,18 @@ def main(
             minutes=minutes,
             learning_rate=learning_rate,
             teacher_learning_rate=teacher_learning_rate,
+            batch_size=batch_size,
+            unseen=unseen,
+            photographed_at_once=photographed_at_once,
+            first_share=first_share,
             scenes=scenes,
             seed=seed,
         )
         workers = workers or max(default_workers() * 3 // 4, 1)
         require_range("workers", workers, 1, MAX_WORKERS)
+        require_range("threads", threads, 0, MAX_WORKERS)
+        if threads:
+            torch.set_num_threads(threads)
         record = pretrain(out, settings, start=start, workers=workers, loader_workers=loader_workers, quiet=quiet)
     except FlashproofError as error:
         typer.echo(str(error), err=True)

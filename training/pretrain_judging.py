@@ -5,7 +5,7 @@ It is a glance on faces aligned by the truth and without quality limits of a mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +16,11 @@ from sdk_reference.preprocess import PreprocessSettings
 from training.augment import NO_AUGMENTATION
 from training.batch_relight import to_input
 from training.fresh_scenes import SceneSupply
-from training.learners import Learner
 from training.losses import LIVE_SPECIES
 from training.metrics import eer
-from training.network import TYPES, NetworkSettings
+from training.network import ATRFAS, TYPES, NetworkSettings
 from training.pretrain_draws import ScenePool, Sheets, loader, photograph_judgeable
 
-LEARNERS = "teacher", "student"
 PLAIN = replace(NO_AUGMENTATION, relit_share=1.0)
 """How scenes are photographed here: as a simulated data set's."""
 
@@ -52,21 +50,21 @@ def photographed_once(
     return torch.cat(inputs), torch.cat(species)
 
 
-def _judge(learner: Learner, judged: tuple[Tensor, Tensor]) -> tuple[float, float]:
-    """Equal error rate of the average on the validation photographs, and the share of masks let through where one live
+def _judge(network: ATRFAS, judged: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """Equal error rate of a network on the validation photographs, and the share of masks let through where one live
     capture in twenty is not."""
     inputs, species = judged
     with torch.inference_mode():
-        scores = torch.cat([learner.average(part).score for part in inputs.split(64)]).double().cpu().numpy()
+        scores = torch.cat([network(part).score for part in inputs.split(64)]).double().cpu().numpy()
     kinds = species.cpu().numpy()
     live, mask = kinds == LIVE_SPECIES, kinds == TYPES.index("mask")
     return eer(scores, live).value, float((scores[mask] > np.quantile(scores[live], 0.05)).mean())
 
 
-def errors(learners: Sequence[Learner], judged: tuple[Tensor, Tensor]) -> dict[str, float]:
-    """Equal error rate of both averages, and masks let through where one live capture in twenty is not."""
-    values: dict[str, float] = {}
-    for name, learner in zip(LEARNERS, learners, strict=True):
-        error, masks = _judge(learner, judged)
+def errors(networks: Mapping[str, ATRFAS], judged: tuple[Tensor, Tensor]) -> dict[str, float]:
+    """Equal error rate of each network, by name, and masks let through where one live capture in twenty is not."""
+    values: dict[str, float] = {"validation_captures": len(judged[1])}
+    for name, network in networks.items():
+        error, masks = _judge(network, judged)
         values |= {f"{name}_eer": round(error, 5), f"{name}_masks_at_bpcer_5": round(masks, 5)}
     return values

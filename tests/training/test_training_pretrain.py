@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from sdk_reference.align import fit_affine
 from sdk_reference.preprocess import PreprocessSettings
 from simulator.instruments import SPECIES
 from simulator.truth_landmarks import LANDMARKS
-from training import distillation, photograph_stock
+from training import distillation, photograph_stock, pretrain_beginning
 from training import pretrain as pretraining
 from training.augment import WIDE
 from training.checkpoint import save_weights
 from training.course import Course, one_cycle
 from training.data import person_code
-from training.distillation import distillation_loss, teacher_of
+from training.distillation import Answer, Teacher, distillation_loss, teacher_of
 from training.errors import LossNotFinite, RunInvalid, SettingOutOfRange, SettingsMismatch
 from training.first_weights import (
     PRETRAINED_FILE,
@@ -39,7 +39,8 @@ from training.losses import Targets
 from training.network import ATRFAS, MOBILE
 from training.photograph_buffer import PhotographBuffer, Photographs, show_again
 from training.photograph_stock import PhotographStock
-from training.pretrain import TEACHER_FILE, PretrainSettings, pretrain
+from training.pretrain import PretrainSettings, pretrain
+from training.pretrain_beginning import TEACHER_FILE
 from training.pretrain_draws import PARTS, ScenePool, Sheets, photograph
 from training.pretrain_keeping import Taken, add_line, resume, save
 from training.splits import split_of
@@ -127,8 +128,8 @@ def test_draws_are_half_live_and_most_attacks_are_masks() -> None:
     assert [kinds.count(species) for species in PARTS] == [32, 4, 4, 24]
 
 
-def filled_pool() -> ScenePool:
-    pool, settings = ScenePool(CPU), replace(FEW, lux=30.0)
+def filled_pool(light_travels: bool | None = None) -> ScenePool:
+    pool, settings = ScenePool(CPU, light_travels), replace(FEW, lux=30.0)
     for species in SPECIES:
         recipe = next(r for r in fresh_recipes(FEW) if r.species == species)
         scene = render_fresh(recipe, settings)
@@ -137,13 +138,29 @@ def filled_pool() -> ScenePool:
     return pool
 
 
-def test_a_request_draws_the_same_photograph_from_the_same_seed() -> None:
-    pool, sheets = filled_pool(), Sheets(WIDE, 4)
+@pytest.mark.parametrize("light_travels", [True, False], ids=["picture by picture", "a batch at once"])
+def test_a_request_draws_the_same_photograph_from_the_same_seed(light_travels: bool) -> None:
+    pool, sheets = filled_pool(light_travels), Sheets(WIDE, 4)
     request = pool.requests(1, np.random.default_rng(5))[0]
     batches = [torch.utils.data.default_collate([sheets[request]]) for _ in range(2)]
     one, other = (photograph(batch, pool) for batch in batches)
     assert one.frames.shape == (1, 5, 3, 256, 256) and one.depth.shape == (1, 4, 4)
     assert torch.equal(one.frames, other.frames) and one.frames.float().std() > 1
+
+
+def test_without_a_gpu_light_travels_and_the_same_is_photographed() -> None:
+    """Both ways draw the same plan, crop and camera; only noise is drawn in two ways."""
+    assert filled_pool().light_travels
+    taken = []
+    for travels in (True, False):
+        pool = filled_pool(travels)
+        request = pool.request(0, np.random.default_rng(5))
+        assert (request.scene.layers.planes.size > 0) == travels
+        taken.append(photograph(torch.utils.data.default_collate([Sheets(WIDE, 4)[request]]), pool))
+    here, there = taken
+    assert torch.equal(here.depth, there.depth) and torch.equal(here.response, there.response)
+    assert torch.equal(here.species, there.species)
+    assert (here.frames.float() - there.frames.float()).abs().mean() < 4.0 < here.frames.float().std()
 
 
 # Photographs
@@ -158,7 +175,7 @@ def numbered(count: int, begin: int = 0) -> Photographs:
 
 
 def test_each_photograph_is_first_shown_as_it_is_and_in_turn() -> None:
-    buffer = PhotographBuffer(6, 5, 6, 4, CPU, reach_px=2)
+    buffer = PhotographBuffer(6, reach_px=2)
     generator = torch.Generator().manual_seed(0)
     buffer.put(numbered(4))
     assert buffer.draw(2, 1, generator).species[:2].tolist() == [0, 1]
@@ -172,7 +189,8 @@ def test_each_photograph_is_first_shown_as_it_is_and_in_turn() -> None:
 
 def test_shown_again_a_photograph_is_mirrored_with_its_depth_or_shifted() -> None:
     across = torch.arange(256, dtype=torch.uint8).expand(32, 5, 3, 256, 256)
-    given = Photographs(across, torch.arange(4.0).expand(32, 4, 4), torch.zeros(32, 6, 3), torch.zeros(32))
+    answer = Answer(torch.arange(64.0).view(32, 2), torch.arange(4.0).expand(32, 1, 3, 4, 4))
+    given = Photographs(across, torch.arange(4.0).expand(32, 4, 4), torch.zeros(32, 6, 3), torch.zeros(32), answer)
     shown = show_again(given, 2, torch.Generator().manual_seed(1))
     middle = shown.frames[:, 0, 0, 128, 100:103].long()
     mirrored = middle[:, 0] > middle[:, 1]
@@ -181,6 +199,23 @@ def test_shown_again_a_photograph_is_mirrored_with_its_depth_or_shifted() -> Non
     assert shifts.max() == 2 and shifts.min() == 0
     assert torch.equal(shown.depth[mirrored], given.depth[mirrored].flip(-1))
     assert torch.equal(shown.depth[~mirrored], given.depth[~mirrored])
+    assert shown.answer is not None and torch.equal(shown.answer.score_logits, answer.score_logits)
+    assert torch.equal(shown.answer.frame_depth_logits[:, 0, 1], shown.depth), "the teacher's depth is another's"
+
+
+def test_answers_stay_with_their_photographs() -> None:
+    def answered(count: int, begin: int) -> Photographs:
+        names = torch.arange(begin, begin + count).half()
+        maps = names.view(-1, 1, 1, 1, 1).expand(count, 1, 3, 4, 4)
+        return replace(numbered(count, begin), answer=Answer(names[:, None].expand(count, 2), maps))
+
+    buffer = PhotographBuffer(6, reach_px=2)
+    for begin in (0, 4):
+        buffer.put(answered(4, begin))
+    drawn = buffer.draw(4, 30, torch.Generator().manual_seed(0))
+    assert drawn.answer is not None and len(set(drawn.species.tolist())) == 6
+    assert torch.equal(drawn.answer.score_logits[:, 1].long(), drawn.species)
+    assert torch.equal(drawn.answer.frame_depth_logits[:, 0, 2, 1, 3].long(), drawn.species)
 
 
 # Teacher and student
@@ -210,10 +245,11 @@ def test_the_distillation_loss_is_least_where_the_student_says_what_the_teacher_
         replace(a, frame_depth_logits=b.frame_depth_logits),
         replace(a, score_logits=b.score_logits),
     )
-    assert distillation_loss(a, a) < distillation_loss(other_depth, a) - 0.1
-    assert distillation_loss(a, a) < distillation_loss(other_verdict, a) - 0.01
+    taught = Answer.of(a)
+    assert distillation_loss(a, taught) < distillation_loss(other_depth, taught) - 0.1
+    assert distillation_loss(a, taught) < distillation_loss(other_verdict, taught) - 0.01
     learns, teaches = (replace(a, score_logits=a.score_logits.clone().requires_grad_()) for _ in range(2))
-    distillation_loss(learns, teaches).backward()
+    distillation_loss(learns, Answer.of(teaches)).backward()
     assert learns.score_logits.grad is not None and teaches.score_logits.grad is None
 
 
@@ -239,10 +275,10 @@ def test_a_step_moves_both_networks_and_their_averages_follow_slowly() -> None:
 
 def test_losses_that_are_no_numbers_stop_a_pretraining() -> None:
     learner = Learner(TINY, 1e-3, 1e-2, 0, CPU)
-    pretraining._require_finite([learner], 7)
+    pretraining._require_finite({"student": learner}, 7)
     learner.losses[2] = torch.nan
     with pytest.raises(LossNotFinite, match="step 7"):
-        pretraining._require_finite([learner], 7)
+        pretraining._require_finite({"student": learner}, 7)
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
@@ -310,8 +346,8 @@ def test_a_pretraining_begins_with_another_and_stays_half_way_to_it(
         take(self, *batch)  # type: ignore[arg-type]
         after.append([{k: v.clone() for k, v in learner.network.state_dict().items()} for learner in self.learners])
 
-    def named(learners: Sequence[Learner], _: object) -> dict[str, float]:
-        return {"student_eer": float(learners[1].average.state_dict()["stem.layers.0.0.weight"].sum())}
+    def named(networks: Mapping[str, ATRFAS], _: object) -> dict[str, float]:
+        return {"student_eer": float(networks["student"].state_dict()["stem.layers.0.0.weight"].sum())}
 
     monkeypatch.setattr(Steps, "take", looks)
     monkeypatch.setattr(pretraining, "errors", named)
@@ -335,13 +371,61 @@ def test_a_pretraining_begins_with_another_and_stays_half_way_to_it(
         pretrain(tmp_path / "out", settings, network=TINY, device=CPU, quiet=True)
 
 
+def test_a_teacher_that_only_teaches_is_asked_once_about_each_photograph(
+    small: None, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.Tensor] = []
+    shown: list[tuple[torch.Tensor, Answer | None]] = []
+    answer, take = Teacher.answer, Steps.take
+
+    def hears(self: Teacher, frames: torch.Tensor) -> Answer:
+        asked.append(frames)
+        return answer(self, frames)
+
+    def looks(self: Steps, frames: torch.Tensor, targets: Targets, taught: Answer | None = None) -> None:
+        assert len(self.learners) == 1, "the teacher learns"
+        shown.append((frames, taught))
+        take(self, frames, targets, taught)
+
+    monkeypatch.setattr(Teacher, "answer", hears)
+    monkeypatch.setattr(Steps, "take", looks)
+    settings = replace(QUICK, teacher_learning_rate=0.0, steps=4)
+    record = pretrain(tmp_path / "out", settings, start=pretrained, network=TINY, device=CPU, quiet=True)
+    photographed = int(record["validation"]["photographs"] * record["validation"]["judgeable"] + 0.5)
+    assert sum(map(len, asked)) == photographed < sum(len(frames) for frames, _ in shown)
+    teacher = ATRFAS(SMALL_TEACHER).eval()
+    teacher.load_state_dict(load_file(pretrained / TEACHER_FILE))
+    frames, taught = shown[-1]
+    assert taught is not None
+    expected = Teacher(teacher, PreprocessSettings(input_size=32))
+    new = answer(expected, frames[: QUICK.unseen])
+    torch.testing.assert_close(taught.score_logits[: QUICK.unseen], new.score_logits, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(taught.frame_depth_logits[: QUICK.unseen], new.frame_depth_logits, atol=0.05, rtol=0.02)
+    kept = load_file(tmp_path / "out" / TEACHER_FILE)
+    assert all(torch.equal(value, kept[name]) for name, value in load_file(pretrained / TEACHER_FILE).items())
+    assert 0 <= record["validation"]["teacher_eer"] <= 1 and "teacher_depth" not in record["validation"]
+    before, after = (load_first_weights(folder).network.state_dict() for folder in (pretrained, tmp_path / "out"))
+    assert not torch.equal(before["stem.layers.0.0.weight"], after["stem.layers.0.0.weight"])
+
+
+def test_a_teacher_that_only_teaches_must_be_there(small: None, pretrained: Path, tmp_path: Path) -> None:
+    settings = replace(QUICK, teacher_learning_rate=0.0)
+    with pytest.raises(RunInvalid, match="no folder to begin with"):
+        pretrain(tmp_path / "out", settings, network=TINY, device=CPU, quiet=True)
+    for name in (PRETRAINED_FILE, PRETRAINED_WEIGHTS):
+        (tmp_path / name).write_bytes((pretrained / name).read_bytes())
+    with pytest.raises(RunInvalid, match=r"without teacher\.safetensors"):
+        pretrain(tmp_path / "out", settings, start=tmp_path, network=TINY, device=CPU, quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_weights_that_do_not_fit_or_whose_people_nobody_knows_are_no_beginning(
     small: None, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(RunInvalid, match="weights of another network"):
         pretrain(tmp_path / "a", QUICK, start=pretrained, network=replace(TINY, depth_bins=5), device=CPU, quiet=True)
     unknown = replace(load_first_weights(pretrained), trained_on={})
-    monkeypatch.setattr(pretraining, "load_first_weights", lambda _: unknown)
+    monkeypatch.setattr(pretrain_beginning, "load_first_weights", lambda _: unknown)
     with pytest.raises(RunInvalid, match="what they had seen"):
         pretrain(tmp_path / "b", QUICK, start=pretrained, network=TINY, device=CPU, quiet=True)
     assert not list(tmp_path.iterdir()), "a folder was begun that nothing can be made of"
