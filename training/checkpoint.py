@@ -75,8 +75,11 @@ def save_weights(network: ATRFAS, path: Path, metadata: Mapping[str, str] | None
     return hashlib.sha256(content).hexdigest()
 
 
-def load_weights(network: ATRFAS, path: Path, sha256: str | None = None) -> None:
-    """Fill `network` with the weights at `path`; raises `RunInvalid` unless all are there, fit and are finite."""
+def load_weights(network: ATRFAS, path: Path, sha256: str | None = None) -> str:
+    """Fill `network` with the weights at `path`; returns the file's sha256.
+
+    Raises `RunInvalid` unless all are there, fit and are finite, and the file is the one with `sha256`.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -92,6 +95,7 @@ def load_weights(network: ATRFAS, path: Path, sha256: str | None = None) -> None
     broken = sorted(name for name, tensor in tensors.items() if not _is_finite(tensor))
     if broken:
         raise _invalid(f"{path} with values that are not finite in {', '.join(broken[:3])}", "finite weights")
+    return found
 
 
 def require_same_tensors(path: Path, found: Mapping[str, Sequence[int]], network: Mapping[str, Tensor]) -> None:

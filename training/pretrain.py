@@ -149,8 +149,11 @@ def pretrain(
     beginning = None if start is None else read_beginning(start, network, preprocess)
     teacher = None if settings.teacher_learns else only_teaching(beginning, network, preprocess, device)
     first = None if beginning is None else beginning.first
-    begun_with = None if first is None else first.sha256
-    begin_folder(out, {"settings": asdict(settings), "network": network.to_dict(), "started_from": begun_with})
+    begun_with = {
+        "started_from": None if first is None else first.sha256,
+        "taught_by": None if teacher is None or beginning is None else beginning.teacher_sha256,
+    }
+    begin_folder(out, {"settings": asdict(settings), "network": network.to_dict(), **begun_with})
     if (out / PRETRAINED_FILE).is_file():
         return dict(json.loads((out / PRETRAINED_FILE).read_text(encoding="utf-8")))
     learners = _learners(settings, network, device)
@@ -188,7 +191,7 @@ def pretrain(
         validation |= errors(networks, judged)
     made = {
         "settings": asdict(settings),
-        "started_from": begun_with,
+        **begun_with,
         "device": device.type,
         "validation": validation,
     }

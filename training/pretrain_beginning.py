@@ -31,6 +31,8 @@ class Beginning:
     first: FirstWeights
     teacher: dict[str, Tensor] | None
     """None where that folder has none, and a teacher begins anew."""
+    teacher_sha256: str | None = None
+    """Of the file."""
 
     def hand_out(self, learners: Mapping[str, Learner]) -> None:
         """Let learners go on from here, by name."""
@@ -60,8 +62,8 @@ def read_beginning(folder: Path, network: NetworkSettings, preprocess: Preproces
     if not (folder / TEACHER_FILE).is_file():
         return Beginning(first, None)
     teacher = ATRFAS(teacher_of(network))
-    load_weights(teacher, folder / TEACHER_FILE)
-    return Beginning(first, teacher.state_dict())
+    sha256 = load_weights(teacher, folder / TEACHER_FILE)
+    return Beginning(first, teacher.state_dict(), sha256)
 
 
 def only_teaching(

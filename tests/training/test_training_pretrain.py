@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -403,6 +404,7 @@ def test_a_teacher_that_only_teaches_is_asked_once_about_each_photograph(
     torch.testing.assert_close(taught.frame_depth_logits[: QUICK.unseen], new.frame_depth_logits, atol=0.05, rtol=0.02)
     kept = load_file(tmp_path / "out" / TEACHER_FILE)
     assert all(torch.equal(value, kept[name]) for name, value in load_file(pretrained / TEACHER_FILE).items())
+    assert record["taught_by"] == hashlib.sha256((pretrained / TEACHER_FILE).read_bytes()).hexdigest()
     assert 0 <= record["validation"]["teacher_eer"] <= 1 and "teacher_depth" not in record["validation"]
     before, after = (load_first_weights(folder).network.state_dict() for folder in (pretrained, tmp_path / "out"))
     assert not torch.equal(before["stem.layers.0.0.weight"], after["stem.layers.0.0.weight"])
