@@ -70,7 +70,7 @@ class PhotographBuffer:
     def put(self, taken: Photographs) -> None:
         """Add photographs; the oldest give way. The first ones say of what shapes all are, and on which device."""
         if self._kept is None:
-            self._kept = taken.each(lambda values: values.new_zeros((self.capacity, *values.shape[1:])))
+            self._kept = taken.each(lambda values: values.new_empty((self.capacity, *values.shape[1:])))  # fills later
         places = (self._next + torch.arange(len(taken), device=taken.species.device)) % self.capacity
         self._kept.each(lambda kept, values: kept.index_copy_(0, places, values), taken)
         self._next = (self._next + len(taken)) % self.capacity

@@ -34,11 +34,12 @@ from sdk_reference.atomic_files import write_json
 from sdk_reference.errors import FlashproofError
 from sdk_reference.preprocess import PreprocessSettings
 from simulator.stage import subject_name
+from training.augment import LOOKS
 from training.checkpoint import save_weights
 from training.course import Course, one_cycle
 from training.data import person_code
 from training.distillation import teacher_of
-from training.errors import LossNotFinite, require_range
+from training.errors import LossNotFinite, require_choice, require_range
 from training.first_weights import (
     PRETRAINED_FILE,
     PRETRAINED_WEIGHTS,
@@ -57,7 +58,6 @@ from training.pretrain_judging import errors, photographed_once
 from training.pretrain_keeping import LAST_FILE, Taken, add_line, resume, save
 from training.progress import progress_bar
 from training.run_folder import begin_folder
-from training.settings import RECIPES
 from training.synthesis import Recipe, SimulationSettings
 from training.workers import MAX_WORKERS, Progress, default_workers
 
@@ -99,6 +99,8 @@ class PretrainSettings:
     docs/log.md has what became of a real face)."""
     validation_scenes: int = 400
     """Of the same mix; about 150 are rendered and can be judged. Enough for a glance: `evaluate` judges."""
+    looks: str = "wide"
+    """How varied photographs are: a name of `training.augment.LOOKS`."""
     seed: int = 1004
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ class PretrainSettings:
         require_range("scenes", self.scenes, 400, 1_000_000)
         require_range("validation_scenes", self.validation_scenes, 40, 100_000)
         require_range("seed", self.seed, 0, 2**62)
+        require_choice("looks", self.looks, tuple(LOOKS))
 
     @property
     def teacher_learns(self) -> bool:
@@ -174,7 +177,7 @@ def pretrain(
             )
         stock = PhotographStock(
             rendered,
-            RECIPES["mobile"].augment,
+            LOOKS[settings.looks],
             network,
             device,
             kept=settings.kept_photographs,
@@ -312,6 +315,9 @@ def main(
     scenes: Annotated[
         int, typer.Option(help="Captures to simulate; about half are rendered.")
     ] = PretrainSettings.scenes,
+    looks: Annotated[
+        str, typer.Option(help="How varied photographs are: simulated, wide or patchy.")
+    ] = PretrainSettings.looks,
     seed: Annotated[int, typer.Option(help="Draws people, scenes, plans and first weights.")] = PretrainSettings.seed,
     threads: Annotated[int, typer.Option(help="Threads that learn, where there is no GPU; 0 takes all.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that render; 0 takes three of four processors.")] = 0,
@@ -330,6 +336,7 @@ def main(
             photographed_at_once=photographed_at_once,
             first_share=first_share,
             scenes=scenes,
+            looks=looks,
             seed=seed,
         )
         workers = workers or max(default_workers() * 3 // 4, 1)

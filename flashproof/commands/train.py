@@ -18,7 +18,7 @@ def train(
     looks: Annotated[
         str | None,
         typer.Option(
-            help="Relit captures, instead of the recipe's: `simulated`, or `wide`, looks beyond what is simulated."
+            help="Relit captures, not the recipe's: `simulated`; `wide` or `patchy`, looks beyond what is simulated."
         ),
     ] = None,
     start: Annotated[

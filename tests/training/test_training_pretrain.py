@@ -20,7 +20,7 @@ from simulator.instruments import SPECIES
 from simulator.truth_landmarks import LANDMARKS
 from training import distillation, photograph_stock, pretrain_beginning
 from training import pretrain as pretraining
-from training.augment import WIDE
+from training.augment import PATCHY, WIDE, AugmentSettings
 from training.checkpoint import save_weights
 from training.course import Course, one_cycle
 from training.data import person_code
@@ -370,6 +370,25 @@ def test_a_pretraining_begins_with_another_and_stays_half_way_to_it(
     assert set(saved.trained_on["people"]) > set(first.trained_on["people"])
     with pytest.raises(SettingsMismatch, match="started_from"):
         pretrain(tmp_path / "out", settings, network=TINY, device=CPU, quiet=True)
+
+
+def test_photographs_have_the_looks_that_were_asked_for(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[AugmentSettings] = []
+    stock = pretraining.PhotographStock
+
+    def looks(rendered: object, augmentation: AugmentSettings, *rest: object, **named: object) -> PhotographStock:
+        asked.append(augmentation)
+        return stock(rendered, augmentation, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pretraining, "PhotographStock", looks)
+    settings = replace(QUICK, steps=1, looks="patchy")
+    record = pretrain(tmp_path / "out", settings, network=TINY, device=CPU, quiet=True)
+    assert asked == [PATCHY] and record["settings"]["looks"] == "patchy"
+    assert PATCHY.blotches > WIDE.blotches and PATCHY.chroma_contrast > WIDE.chroma_contrast
+    with pytest.raises(SettingOutOfRange, match="odd"):
+        PretrainSettings(looks="odd")
 
 
 def test_a_teacher_that_only_teaches_is_asked_once_about_each_photograph(
