@@ -106,9 +106,9 @@ WIDE = AugmentSettings(
 )
 """Every draw relit, with looks wider than what is simulated, in what a real face's score was found to hang on
 (docs/log.md)."""
-PATCHY = replace(WIDE, blotches=0.16, chroma_contrast=0.8)
-"""Twice the blotches and nearly twice the colour patterns of `WIDE`: an epoch with them brought a real face, which a
-pretraining had lost, most of the way back (docs/log.md)."""
+PATCHY = replace(WIDE, blotches=0.16)
+"""Twice the blotches of `WIDE`: an epoch with them brought a real face, which a pretraining had lost, most of the way
+back (docs/log.md)."""
 LOOKS = {"simulated": AugmentSettings(), "wide": WIDE, "patchy": PATCHY}
 """By the name that `flashproof train --looks` and `training.pretrain --looks` take."""
 
