@@ -313,7 +313,7 @@ def main(
         float, typer.Option(help="What is kept of the weights that it begins with.")
     ] = PretrainSettings.first_share,
     scenes: Annotated[
-        int, typer.Option(help="Captures to simulate; about half are rendered.")
+        int, typer.Option(help="Captures to simulate; about three of ten are rendered.")
     ] = PretrainSettings.scenes,
     looks: Annotated[
         str, typer.Option(help="How varied photographs are: simulated, wide or patchy.")
