@@ -1,4 +1,4 @@
-"""Networks that learn from the same batches, each teaching the next; on a GPU all of a step is one graph.
+"""Networks that learn from the same batches, the first one teaching the others; on a GPU all of a step is one graph.
 
 `mobile` is so small that a GPU would wait for the processor that launches its kernels: captured once as a CUDA graph
 and replayed, a step of teacher and student takes a fraction of the time. Nothing here may therefore wait for the GPU.
@@ -123,9 +123,9 @@ class Steps:
             self._capture()
         shown, wanted, taught = self._batch
         shown.copy_(frames)
-        for place, given in ((wanted, targets), (taught, teacher)):
-            for name, value in vars(place).items() if place is not None else ():
-                value.copy_(getattr(given, name))
+        _fill(wanted, targets)
+        if taught is not None and teacher is not None:
+            _fill(taught, teacher)
         assert self._graph is not None
         self._graph.replay()
 
@@ -155,3 +155,8 @@ Tensors = TypeVar("Tensors", Targets, Answer)
 
 def _copy(tensors: Tensors) -> Tensors:
     return type(tensors)(**{name: value.clone() for name, value in vars(tensors).items()})
+
+
+def _fill(places: Tensors, values: Tensors) -> None:
+    for name, place in vars(places).items():
+        place.copy_(getattr(values, name))

@@ -111,7 +111,8 @@ class PhotographStock:
                 good = photograph_judgeable(drawn, self.pool)
                 if self.teacher is not None and len(good) > 0:
                     good = replace(good, answer=self.teacher.answer(good.frames))
-                self.buffer.put(good)
+                if len(good) > 0:
+                    self.buffer.put(good)
             self.photographed, self.judgeable = self.photographed + len(drawn["place"]), self.judgeable + len(good)
         batch = self.buffer.draw(unseen, again, self._generator)
         self._aside.release()

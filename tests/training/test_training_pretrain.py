@@ -18,7 +18,7 @@ from sdk_reference.align import fit_affine
 from sdk_reference.preprocess import PreprocessSettings
 from simulator.instruments import SPECIES
 from simulator.truth_landmarks import LANDMARKS
-from training import distillation, photograph_stock, pretrain_beginning
+from training import distillation, learners, photograph_stock, pretrain_beginning
 from training import pretrain as pretraining
 from training.augment import PATCHY, WIDE, AugmentSettings
 from training.checkpoint import save_weights
@@ -494,6 +494,31 @@ def test_scenes_without_one_of_every_kind_are_refused() -> None:
         stock = PhotographStock(rendered, WIDE, TINY, CPU, kept=8, at_once=2, loader_workers=0, seed=0)
         with pytest.raises(SettingOutOfRange, match="too few"):
             stock.begin()
+
+
+def test_photographs_that_no_phone_would_judge_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teacher is not asked about none, and what is kept beside the others stays whole."""
+    judgeable = iter([torch.tensor([False, False]), torch.tensor([True, True]), torch.tensor([False, False])])
+    always = torch.tensor([True, True])
+    monkeypatch.setattr("training.pretrain_draws.judgeable", lambda *_: next(judgeable, always))
+    monkeypatch.setattr(photograph_stock, "FIRST_SCENES", 1)
+    wanted = [next(r for r in fresh_recipes(FEW) if r.species == species) for species in SPECIES]
+    teacher = Teacher(ATRFAS(SMALL_TEACHER), PreprocessSettings(input_size=32))
+    with supply(wanted, replace(FEW, lux=50.0), workers=1) as rendered:
+        stock = PhotographStock(rendered, WIDE, TINY, CPU, kept=8, at_once=2, loader_workers=0, seed=0, teacher=teacher)
+        stock.begin()
+        batch = stock.draw(4, 0)
+    assert (stock.photographed, stock.judgeable) == (8, 4)
+    assert batch.answer is not None and len(batch.answer.score_logits) == len(batch) == 4
+
+
+def test_a_graph_is_given_each_batchs_own_values() -> None:
+    first, second = (Answer(torch.full((2, 2), value), torch.full((2, 1, 3, 4, 4), value)) for value in (1.0, 2.0))
+    places = learners._copy(first)
+    learners._fill(places, second)
+    assert torch.equal(places.score_logits, second.score_logits)
+    assert torch.equal(places.frame_depth_logits, second.frame_depth_logits)
+    assert first.score_logits.max() == 1.0, "not a copy"
 
 
 def test_a_folder_of_other_settings_or_other_things_is_refused(small: None, pretrained: Path, tmp_path: Path) -> None:
