@@ -1,7 +1,7 @@
 """The latest photographs of a pretraining, on its device, where each serves several draws.
 
 The first draw shows a photograph as it is, later ones mirrored or not and shifted by whole pixels, which leaves detail
-and noise as they are: what `training.photographs` does on a disk, for a GPU. The paper states no augmentation.
+and noise as they are: what `training.photographs` does on a disk, in memory. The paper states no augmentation.
 """
 
 from __future__ import annotations
@@ -102,14 +102,10 @@ def show_again(photographs: Photographs, reach_px: int, generator: torch.Generat
     columns = torch.where(mirrored[:, None], SIDE - 1 - columns, columns)
     which = torch.arange(count, device=device)[:, None, None]
     moved = photographs.frames[which, :, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 4, 1, 2)
-    return replace(
-        photographs,
-        frames=moved,
-        depth=_mirrored(photographs.depth, mirrored),
-        answer=answer
-        if (answer := photographs.answer) is None
-        else replace(answer, frame_depth_logits=_mirrored(answer.frame_depth_logits, mirrored)),
-    )
+    answer = photographs.answer
+    if answer is not None:
+        answer = replace(answer, frame_depth_logits=_mirrored(answer.frame_depth_logits, mirrored))
+    return replace(photographs, frames=moved, depth=_mirrored(photographs.depth, mirrored), answer=answer)
 
 
 def _mirrored(maps: Tensor, which: Tensor) -> Tensor:

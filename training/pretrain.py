@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
 
 from sdk_reference.atomic_files import write_json
 from sdk_reference.errors import FlashproofError
@@ -40,17 +41,13 @@ from training.course import Course, one_cycle
 from training.data import person_code
 from training.distillation import teacher_of
 from training.errors import LossNotFinite, require_choice, require_range
-from training.first_weights import (
-    PRETRAINED_FILE,
-    PRETRAINED_WEIGHTS,
-    FirstWeights,
-    pretrained_record,
-)
+from training.first_weights import PRETRAINED_FILE, PRETRAINED_WEIGHTS, FirstWeights, pretrained_record
 from training.fresh_scenes import fresh_recipes, supply
 from training.learners import Learner, Steps
 from training.log_table import read_log
 from training.losses import LIVE_SPECIES, Targets
-from training.network import ATRFAS, MOBILE, NetworkSettings
+from training.machine import torch_threads
+from training.network import MOBILE, NetworkSettings
 from training.photograph_buffer import Photographs
 from training.photograph_stock import PhotographStock
 from training.pretrain_beginning import STUDENT, TEACHER, TEACHER_FILE, only_teaching, read_beginning
@@ -186,12 +183,13 @@ def pretrain(
             seed=settings.seed + taken.steps,
             teacher=teacher,
         )
+        judge = partial(errors, networks, judged)
         with progress_bar("Pretraining", quiet) as progress:
-            _learn(out, settings, preprocess, learners, stock, networks, judged, taken, progress)
+            _learn(out, settings, preprocess, learners, stock, judge, taken, progress)
     validation = {name: float(value) for name, value in read_log(out)[-1].items()}
     if beginning is not None:
         beginning.half_way_back(learners, settings.first_share)
-        validation |= errors(networks, judged)
+        validation |= judge()
     made = {
         "settings": asdict(settings),
         **begun_with,
@@ -233,8 +231,7 @@ def _learn(
     preprocess: PreprocessSettings,
     learners: Mapping[str, Learner],
     stock: PhotographStock,
-    networks: Mapping[str, ATRFAS],
-    judged: tuple[Tensor, Tensor],
+    judge: Callable[[], Mapping[str, float]],
     taken: Taken,
     progress: Progress,
 ) -> None:
@@ -254,12 +251,12 @@ def _learn(
         if taken.steps % CHECKED_EVERY == 0:
             _require_finite(learners, taken.steps - 1)
         if taken.steps % JUDGED_EVERY == 0:
-            add_line(out, _line(taken, stock, learners, errors(networks, judged)))
+            add_line(out, _line(taken, stock, learners, judge()))
         if taken.seconds - saved.seconds > SAVED_EVERY_S:
             save(out, taken, list(learners.values()))
             saved = taken
     _require_finite(learners, taken.steps - 1)
-    add_line(out, _line(taken, stock, learners, errors(networks, judged)))
+    add_line(out, _line(taken, stock, learners, judge()))
 
 
 def _targets(batch: Photographs) -> Targets:
@@ -342,9 +339,8 @@ def main(
         workers = workers or max(default_workers() * 3 // 4, 1)
         require_range("workers", workers, 1, MAX_WORKERS)
         require_range("threads", threads, 0, MAX_WORKERS)
-        if threads:
-            torch.set_num_threads(threads)
-        record = pretrain(out, settings, start=start, workers=workers, loader_workers=loader_workers, quiet=quiet)
+        with torch_threads(threads) if threads else nullcontext():
+            record = pretrain(out, settings, start=start, workers=workers, loader_workers=loader_workers, quiet=quiet)
     except FlashproofError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_status) from None
